@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CMFS_BACKEND_H
+#define CMFS_BACKEND_H
+
+#include "cmfs/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+/*
+ * Backends: where an image's bytes live.
+ *
+ * A backend is a struct of functions. The layers above call it only through the
+ * cmfs_backend_*() wrappers, which assert the contract before and after: a
+ * broken contract is a bug of ours, never a user's input.
+ *
+ * One struct cmfs_backend is one *opening* of the place: its properties
+ * (struct cmfs_open_how) never change. A live switch opens a second one on the
+ * same place with ops->reopen(), moves over to it and closes the first.
+ *
+ * Threads: every function but close may be called by any number of threads at
+ * the same time. Overlapping requests are the caller's business.
+ *
+ * Errors: 0 or -errno. Writes are all-or-error: after an error any part of the
+ * request may have been done. Reads are all-or-error up to the end of the
+ * content: only there may they be short.
+ */
+
+/* How strongly an operation must be on stable storage before it returns. */
+enum cmfs_durability {
+	CMFS_VOLATILE,	   /* a later flush makes it durable */
+	CMFS_DURABLE_DATA, /* as O_DSYNC: the data and what is needed to read it back */
+	CMFS_DURABLE_ALL,  /* as O_SYNC: timestamps too */
+};
+
+struct cmfs_open_how {
+	bool readonly;
+	bool direct; /* no host page cache (P6) */
+	bool dsync;  /* every write at least CMFS_DURABLE_DATA (P1) */
+};
+
+/* What the backend demands of requests; fixed while it is open. */
+struct cmfs_geometry {
+	uint32_t align;	    /* offsets and lengths: bytes, power of two; 1: anything goes */
+	uint32_t mem_align; /* buffer addresses: bytes, power of two */
+	/*
+	 * write_exact() may rewrite its neighbourhood up to multiples of this
+	 * many bytes: the caller keeps other writes out of it meanwhile.
+	 */
+	uint32_t exact_block;
+};
+
+/* Can one write be durable by itself (FUA), or only by a flush behind it? */
+enum cmfs_fua {
+	CMFS_FUA_EMULATE, /* the wrapper sends the write, then a flush */
+	CMFS_FUA_NATIVE,  /* ops->write() takes a durability */
+};
+
+enum cmfs_alloc {
+	CMFS_ALLOC_ALLOCATE, /* reserve space; content stays */
+	CMFS_ALLOC_PUNCH,    /* deallocate; reads give zeroes */
+	CMFS_ALLOC_ZERO,     /* reads give zeroes, space stays reserved */
+};
+
+enum cmfs_seek {
+	CMFS_SEEK_DATA,
+	CMFS_SEEK_HOLE,
+};
+
+struct cmfs_backend;
+
+/* Metadata that only a place with an inode has; any member may be NULL. */
+struct cmfs_backend_meta_ops {
+	int (*chmod)(struct cmfs_backend *be, mode_t mode);
+	int (*chown)(struct cmfs_backend *be, uid_t uid, gid_t gid); /* (uid_t)-1: keep */
+	int (*utimens)(struct cmfs_backend *be, const struct timespec times[2]);
+	int (*statvfs)(struct cmfs_backend *be, struct statvfs *ret);
+	/* As fgetxattr(2), fsetxattr(2), flistxattr(2); >= 0 is a size in bytes. */
+	ssize_t (*getxattr)(struct cmfs_backend *be, const char *name, void *value, size_t size);
+	int (*setxattr)(struct cmfs_backend *be, const char *name, const void *value, size_t size,
+			int flags);
+	int (*removexattr)(struct cmfs_backend *be, const char *name);
+	ssize_t (*listxattr)(struct cmfs_backend *be, char *list, size_t size);
+};
+
+struct cmfs_backend_ops {
+	const char *name;
+	enum cmfs_fua fua;
+	const struct cmfs_backend_meta_ops *meta; /* may be NULL */
+
+	/*
+	 * Open the same place once more, differently. Must not disturb @be, and
+	 * must reach the same content even if its name now leads elsewhere.
+	 */
+	int (*reopen)(struct cmfs_backend *be, const struct cmfs_open_how *how,
+		      struct cmfs_backend **ret, struct cmfs_err *err);
+
+	/* Close and free. Flushes nothing. No other call is in flight. */
+	void (*close)(struct cmfs_backend *be);
+
+	/* @off, @len aligned; @ret_len < @len only at the end of the content. */
+	int (*read)(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len);
+
+	/* @off, @len aligned. Grows the content when it ends beyond it. */
+	int (*write)(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
+		     enum cmfs_durability durability);
+
+	/*
+	 * Write at any alignment, and end the content at exactly off + len when
+	 * that grows it: never rounded, not even for a moment (P9). May pass
+	 * through a host cache but leaves nothing there (P6). Used for blocks
+	 * that the end of the content cuts; needed unless align is 1.
+	 */
+	int (*write_exact)(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
+			   enum cmfs_durability durability);
+
+	/* All changes acknowledged before become durable; see fdatasync(2), fsync(2). */
+	int (*flush)(struct cmfs_backend *be, bool datasync);
+
+	int (*size)(struct cmfs_backend *be, uint64_t *ret);
+	int (*getattr)(struct cmfs_backend *be, struct stat *ret);
+	int (*truncate)(struct cmfs_backend *be, uint64_t size);
+
+	/* @keep_size: do not grow the content. -EOPNOTSUPP where not possible. */
+	int (*allocate)(struct cmfs_backend *be, enum cmfs_alloc what, bool keep_size, uint64_t off,
+			uint64_t len);
+
+	/* As lseek(2) SEEK_DATA/SEEK_HOLE; -ENXIO at or past the end. */
+	int (*seek)(struct cmfs_backend *be, enum cmfs_seek whence, uint64_t off, uint64_t *ret);
+
+	/*
+	 * Optional: copy inside the place or between two of the same ops without
+	 * moving the bytes through us; may do less than asked. -EOPNOTSUPP,
+	 * -EXDEV or -EINVAL: the caller copies by reading and writing.
+	 */
+	int (*copy)(struct cmfs_backend *src, uint64_t src_off, struct cmfs_backend *dst,
+		    uint64_t dst_off, size_t len, size_t *ret_len);
+
+	/* Optional: drop what host caches hold of the content (all of it clean). */
+	void (*drop_cache)(struct cmfs_backend *be);
+};
+
+/* Embedded first by every backend. */
+struct cmfs_backend {
+	const struct cmfs_backend_ops *ops;
+	struct cmfs_open_how how;
+	struct cmfs_geometry geo;
+};
+
+/* The checked wrappers: contracts as at the members above. */
+int cmfs_backend_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
+			struct cmfs_backend **ret, struct cmfs_err *err);
+void cmfs_backend_close(struct cmfs_backend *be); /* NULL is fine */
+int cmfs_backend_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off,
+		      size_t *ret_len);
+int cmfs_backend_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
+		       enum cmfs_durability durability);
+int cmfs_backend_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
+			     enum cmfs_durability durability);
+int cmfs_backend_flush(struct cmfs_backend *be, bool datasync);
+int cmfs_backend_size(struct cmfs_backend *be, uint64_t *ret);
+int cmfs_backend_getattr(struct cmfs_backend *be, struct stat *ret);
+int cmfs_backend_truncate(struct cmfs_backend *be, uint64_t size);
+int cmfs_backend_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool keep_size,
+			  uint64_t off, uint64_t len);
+int cmfs_backend_seek(struct cmfs_backend *be, enum cmfs_seek whence, uint64_t off, uint64_t *ret);
+int cmfs_backend_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_backend *dst,
+		      uint64_t dst_off, size_t len, size_t *ret_len);
+void cmfs_backend_drop_cache(struct cmfs_backend *be);
+
+/**
+ * cmfs_backend_file_open() - a regular file as backend.
+ * @path: host path; the file must exist.
+ * @err: filled on failure.
+ *
+ * Errors: those of open(2); -EOPNOTSUPP where @how asks for direct and the host
+ * file system has no O_DIRECT (P10); -EISDIR, -EINVAL for other kinds of file.
+ * Source of the semantics: open(2), PROMISES' table of host open flags.
+ */
+int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
+			   struct cmfs_backend **ret, struct cmfs_err *err);
+
+#endif
