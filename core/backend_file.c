@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A regular file on the host.
+ *
+ * The mode's meaning becomes real open flags here: direct is O_DIRECT, dsync is
+ * O_DSYNC on the descriptor, so that /proc/PID/fdinfo shows what is promised.
+ * Durability beyond the descriptor's goes with the write as RWF_DSYNC/RWF_SYNC.
+ *
+ * A direct backend that may write has a second descriptor without O_DIRECT (but
+ * with O_DSYNC, if any), for the block that the end of the file cuts. What goes
+ * through it, and what truncate, punch and zero touch at unaligned edges, passes
+ * through the page cache: settle() writes that out and drops it.
+ *
+ * flush() on either descriptor covers the inode, and so both. Errors that the
+ * kernel found in writeback are reported to every descriptor that was open then
+ * (errseq_t), also after a reopen: the old one is flushed before it is closed.
+ */
+#include "cmfs/backend.h"
+#include "host_fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+struct file_backend {
+	struct cmfs_backend base;
+	char *path; /* as given, for messages */
+	int fd;
+	int exact_fd; /* without O_DIRECT; -1 unless direct and writable */
+};
+
+static struct file_backend *to_file(struct cmfs_backend *be)
+{
+	return (struct file_backend *)be;
+}
+
+static const struct cmfs_backend_ops file_ops;
+
+static int result(int r)
+{
+	return r < 0 ? -errno : 0;
+}
+
+/* ---- open, reopen, close ---- */
+
+static int open_flags(const struct cmfs_open_how *how)
+{
+	return (how->readonly ? O_RDONLY : O_RDWR) | (how->direct ? O_DIRECT : 0) |
+	       (how->dsync ? O_DSYNC : 0) | O_CLOEXEC;
+}
+
+static int err_no_direct(const char *path, int fd, struct cmfs_err *err)
+{
+	char fs[64];
+
+	cmfs_host_fs_name(fd, fs, sizeof(fs));
+	return cmfs_err_set(err, -EOPNOTSUPP,
+			    "%s: its file system (%s) does not support O_DIRECT, which cache=none "
+			    "and cache=directsync need; cache=writeback, writethrough and unsafe "
+			    "work there",
+			    path, fs);
+}
+
+/* open(2) says EINVAL both for "no O_DIRECT here" and for other things. */
+static int err_open(const char *path, const char *name, const struct cmfs_open_how *how, int error,
+		    struct cmfs_err *err)
+{
+	if (error == -EINVAL && how->direct) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0) {
+			int r = err_no_direct(name, fd, err);
+
+			close(fd);
+			return r;
+		}
+	}
+	if (!how->readonly && (error == -EACCES || error == -EPERM || error == -EROFS))
+		return cmfs_err_set(err, error,
+				    "%s: cannot open for writing: %s (-o ro mounts it read-only)",
+				    name, strerror(-error));
+	return cmfs_err_set(err, error, "%s: cannot open: %s", name, strerror(-error));
+}
+
+static void file_close(struct cmfs_backend *be)
+{
+	struct file_backend *f = to_file(be);
+
+	if (f->fd >= 0)
+		close(f->fd);
+	if (f->exact_fd >= 0)
+		close(f->exact_fd);
+	free(f->path);
+	free(f);
+}
+
+/* @path is what to open, @name what to call it in messages. */
+static int open_file(const char *path, const char *name, const struct cmfs_open_how *how,
+		     struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	struct file_backend *f = malloc(sizeof(*f));
+	int r;
+
+	if (!f)
+		return cmfs_err_set(err, -ENOMEM, "%s: out of memory", name);
+	*f = (struct file_backend){
+		.base = { .ops = &file_ops, .how = *how, .geo = { 1, 1, 1 } },
+		.path = strdup(name),
+		.fd = open(path, open_flags(how)),
+		.exact_fd = -1,
+	};
+	if (!f->path) {
+		r = cmfs_err_set(err, -ENOMEM, "%s: out of memory", name);
+		goto close;
+	}
+	if (f->fd < 0) {
+		r = err_open(path, name, how, -errno, err);
+		goto close;
+	}
+	if (how->direct) {
+		r = cmfs_host_fs_dio_geometry(f->fd, &f->base.geo);
+		if (r < 0) {
+			r = err_no_direct(name, f->fd, err);
+			goto close;
+		}
+	}
+	if (how->direct && !how->readonly) {
+		f->exact_fd = open(path, open_flags(how) & ~O_DIRECT);
+		if (f->exact_fd < 0) {
+			r = err_open(path, name, how, -errno, err);
+			goto close;
+		}
+	}
+	*ret = &f->base;
+	return 0;
+close:
+	file_close(&f->base);
+	return r;
+}
+
+int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
+			   struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	struct stat st;
+
+	/* Before the open: opening a FIFO blocks, opening a device may act on it. */
+	if (stat(path, &st) < 0)
+		return cmfs_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return cmfs_err_set(err, -EISDIR, "%s: is a directory, not an image", path);
+	if (!S_ISREG(st.st_mode))
+		return cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
+	return open_file(path, path, how, ret, err);
+}
+
+static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
+		       struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	struct file_backend *f = to_file(be);
+	char proc[64];
+
+	/* Through the descriptor: the same inode, whatever its path is now. */
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", f->fd);
+	return open_file(proc, f->path, how, ret, err);
+}
+
+/* ---- data ---- */
+
+static int file_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(to_file(be)->fd, (char *)buf + done, len - done, off + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		done += n;
+		/* A direct read that ends inside a block has met the end of the file. */
+		if (n == 0 || done % be->geo.align != 0)
+			break;
+	}
+	*ret_len = done;
+	return 0;
+}
+
+static int rwf_flags(const struct cmfs_backend *be, enum cmfs_durability durability)
+{
+	switch (durability) {
+	case CMFS_VOLATILE:
+		break;
+	case CMFS_DURABLE_DATA:
+		return be->how.dsync ? 0 : RWF_DSYNC;
+	case CMFS_DURABLE_ALL:
+		return RWF_SYNC;
+	}
+	return 0;
+}
+
+static int write_all(int fd, const char *buf, size_t len, uint64_t off, int flags)
+{
+	while (len > 0) {
+		struct iovec iov = { .iov_base = (char *)buf, .iov_len = len };
+		ssize_t n = pwritev2(fd, &iov, 1, off, flags);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -EIO; /* UNTESTED: write(2) knows no such answer for files */
+		buf += n;
+		len -= n;
+		off += n;
+	}
+	return 0;
+}
+
+static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
+		      enum cmfs_durability durability)
+{
+	return write_all(to_file(be)->fd, buf, len, off, rwf_flags(be, durability));
+}
+
+/*
+ * Leave nothing of [off, off + len) in the page cache of a direct file (P6).
+ * Best effort: an error here costs memory, not data; the next flush reports it.
+ */
+static void settle(struct file_backend *f, uint64_t off, uint64_t len)
+{
+	uint64_t page = f->base.geo.exact_block;
+	uint64_t start = off - off % page, end = off + len + page - 1;
+
+	end -= end % page;
+	sync_file_range(f->fd, start, end - start,
+			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				SYNC_FILE_RANGE_WAIT_AFTER);
+	posix_fadvise(f->fd, start, end - start, POSIX_FADV_DONTNEED);
+}
+
+static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
+			    enum cmfs_durability durability)
+{
+	struct file_backend *f = to_file(be);
+	int r = write_all(f->exact_fd, buf, len, off, rwf_flags(be, durability));
+
+	if (r == 0)
+		settle(f, off, len);
+	return r;
+}
+
+static int file_flush(struct cmfs_backend *be, bool datasync)
+{
+	return result(datasync ? fdatasync(to_file(be)->fd) : fsync(to_file(be)->fd));
+}
+
+static int file_size(struct cmfs_backend *be, uint64_t *ret)
+{
+	struct stat st;
+
+	if (fstat(to_file(be)->fd, &st) < 0)
+		return -errno;
+	*ret = st.st_size;
+	return 0;
+}
+
+static int file_getattr(struct cmfs_backend *be, struct stat *ret)
+{
+	return result(fstat(to_file(be)->fd, ret));
+}
+
+static int file_truncate(struct cmfs_backend *be, uint64_t size)
+{
+	struct file_backend *f = to_file(be);
+
+	if (ftruncate(f->fd, size) < 0)
+		return -errno;
+	if (size % be->geo.align != 0)
+		settle(f, size - 1, 1);
+	return 0;
+}
+
+static int file_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool keep_size,
+			 uint64_t off, uint64_t len)
+{
+	static const int modes[] = {
+		[CMFS_ALLOC_ALLOCATE] = 0,
+		[CMFS_ALLOC_PUNCH] = FALLOC_FL_PUNCH_HOLE,
+		[CMFS_ALLOC_ZERO] = FALLOC_FL_ZERO_RANGE,
+	};
+	struct file_backend *f = to_file(be);
+	int mode = modes[what] | (keep_size ? FALLOC_FL_KEEP_SIZE : 0);
+
+	if (fallocate(f->fd, mode, off, len) < 0)
+		return -errno;
+	if (off % be->geo.align != 0)
+		settle(f, off, 1);
+	if ((off + len) % be->geo.align != 0)
+		settle(f, off + len - 1, 1);
+	return 0;
+}
+
+static int file_seek(struct cmfs_backend *be, enum cmfs_seek whence, uint64_t off, uint64_t *ret)
+{
+	/* Moves the descriptor's position, which nothing else uses. */
+	off_t pos = lseek(to_file(be)->fd, off, whence == CMFS_SEEK_DATA ? SEEK_DATA : SEEK_HOLE);
+
+	if (pos < 0)
+		return -errno;
+	*ret = pos;
+	return 0;
+}
+
+static int file_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_backend *dst,
+		     uint64_t dst_off, size_t len, size_t *ret_len)
+{
+	off_t in = src_off, out = dst_off;
+	ssize_t n;
+
+	/* The kernel's fallback goes through the page cache (P6). */
+	if (src->how.direct || dst->how.direct)
+		return -EOPNOTSUPP;
+	n = copy_file_range(to_file(src)->fd, &in, to_file(dst)->fd, &out, len, 0);
+	if (n < 0)
+		return -errno;
+	*ret_len = n;
+	return 0;
+}
+
+static void file_drop_cache(struct cmfs_backend *be)
+{
+	posix_fadvise(to_file(be)->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/* ---- metadata ---- */
+
+static int file_chmod(struct cmfs_backend *be, mode_t mode)
+{
+	return result(fchmod(to_file(be)->fd, mode));
+}
+
+static int file_chown(struct cmfs_backend *be, uid_t uid, gid_t gid)
+{
+	return result(fchown(to_file(be)->fd, uid, gid));
+}
+
+static int file_utimens(struct cmfs_backend *be, const struct timespec times[2])
+{
+	return result(futimens(to_file(be)->fd, times));
+}
+
+static int file_statvfs(struct cmfs_backend *be, struct statvfs *ret)
+{
+	return result(fstatvfs(to_file(be)->fd, ret));
+}
+
+static ssize_t file_getxattr(struct cmfs_backend *be, const char *name, void *value, size_t size)
+{
+	ssize_t n = fgetxattr(to_file(be)->fd, name, value, size);
+
+	return n < 0 ? -errno : n;
+}
+
+static int file_setxattr(struct cmfs_backend *be, const char *name, const void *value, size_t size,
+			 int flags)
+{
+	return result(fsetxattr(to_file(be)->fd, name, value, size, flags));
+}
+
+static int file_removexattr(struct cmfs_backend *be, const char *name)
+{
+	return result(fremovexattr(to_file(be)->fd, name));
+}
+
+static ssize_t file_listxattr(struct cmfs_backend *be, char *list, size_t size)
+{
+	ssize_t n = flistxattr(to_file(be)->fd, list, size);
+
+	return n < 0 ? -errno : n;
+}
+
+static const struct cmfs_backend_meta_ops file_meta_ops = {
+	.chmod = file_chmod,
+	.chown = file_chown,
+	.utimens = file_utimens,
+	.statvfs = file_statvfs,
+	.getxattr = file_getxattr,
+	.setxattr = file_setxattr,
+	.removexattr = file_removexattr,
+	.listxattr = file_listxattr,
+};
+
+static const struct cmfs_backend_ops file_ops = {
+	.name = "file",
+	.fua = CMFS_FUA_NATIVE,
+	.meta = &file_meta_ops,
+	.reopen = file_reopen,
+	.close = file_close,
+	.read = file_read,
+	.write = file_write,
+	.write_exact = file_write_exact,
+	.flush = file_flush,
+	.size = file_size,
+	.getattr = file_getattr,
+	.truncate = file_truncate,
+	.allocate = file_allocate,
+	.seek = file_seek,
+	.copy = file_copy,
+	.drop_cache = file_drop_cache,
+};
