@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * An image's data path: each operation enters the gate, asks the policy what
+ * the mode demands, goes down through align.c to the backend, and leaves.
+ *
+ * P5, a failed flush stays failed: the first flush or durable write that fails
+ * marks the image for good. From then on whatever would claim durability answers
+ * -EIO. Operations that claim none go on as before.
+ */
+#include "cmfs/image.h"
+
+#include "align.h"
+#include "cmfs/buffer.h"
+#include "image_private.h"
+#include "policy.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* Bytes moved at a time when copying by reading and writing. */
+#define COPY_CHUNK (1024 * 1024)
+
+struct cmfs_open_how cmfs_image_open_how(enum cmfs_cache_mode mode, bool readonly)
+{
+	const struct cmfs_cache_props *props = cmfs_cache_props(mode);
+
+	return (struct cmfs_open_how){
+		.readonly = readonly,
+		.direct = props->direct,
+		.dsync = props->dsync,
+	};
+}
+
+int cmfs_image_create(struct cmfs_backend *be, enum cmfs_cache_mode mode, struct cmfs_image **ret,
+		      struct cmfs_err *err)
+{
+	struct cmfs_image *image = malloc(sizeof(*image));
+
+	if (!image)
+		return cmfs_err_set(err, -ENOMEM, "out of memory");
+	*image = (struct cmfs_image){
+		.readonly = be->how.readonly,
+		.switch_lock = CMFS_MUTEX_INITIALIZER,
+		.be = be,
+		.mode = mode,
+	};
+	cmfs_gate_init(&image->gate);
+	cmfs_range_lock_init(&image->ranges);
+	*ret = image;
+	return 0;
+}
+
+int cmfs_image_close(struct cmfs_image *image)
+{
+	int r = 0;
+
+	if (!image)
+		return 0;
+	if (cmfs_image_props(image)->flush && !image->readonly)
+		r = cmfs_image_flush_inside(image, "flush at unmount", false);
+	cmfs_backend_close(image->be);
+	cmfs_range_lock_finish(&image->ranges);
+	cmfs_gate_finish(&image->gate);
+	pthread_mutex_destroy(&image->switch_lock.m);
+	free(image);
+	return r;
+}
+
+enum cmfs_cache_mode cmfs_image_cache(struct cmfs_image *image)
+{
+	return atomic_load(&image->mode);
+}
+
+bool cmfs_image_readonly(struct cmfs_image *image)
+{
+	return image->readonly;
+}
+
+const struct cmfs_cache_props *cmfs_image_props(struct cmfs_image *image)
+{
+	return cmfs_cache_props(atomic_load(&image->mode));
+}
+
+/* ---- failure ---- */
+
+int cmfs_image_set_failed(struct cmfs_image *image, const char *operation, int error)
+{
+	const char *none = NULL;
+	int no_error = 0;
+
+	/* The error goes first, so that who sees the operation sees it too. */
+	if (atomic_compare_exchange_strong(&image->failed_error, &no_error, error))
+		atomic_compare_exchange_strong(&image->failed_operation, &none, operation);
+	return error;
+}
+
+int cmfs_image_check_failed(struct cmfs_image *image)
+{
+	return atomic_load_explicit(&image->failed_error, memory_order_acquire) ? -EIO : 0;
+}
+
+bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret)
+{
+	const char *operation = atomic_load(&image->failed_operation);
+
+	if (!operation || atomic_exchange(&image->failure_taken, true))
+		return false;
+	*ret = (struct cmfs_failure){
+		.operation = operation,
+		.error = atomic_load(&image->failed_error),
+	};
+	return true;
+}
+
+int cmfs_image_error(struct cmfs_image *image)
+{
+	return cmfs_image_props(image)->flush ? cmfs_image_check_failed(image) : 0;
+}
+
+int cmfs_image_flush_inside(struct cmfs_image *image, const char *operation, bool datasync)
+{
+	int r = cmfs_image_check_failed(image);
+
+	if (r < 0)
+		return r;
+	r = cmfs_backend_flush(image->be, datasync);
+	if (r < 0)
+		return cmfs_image_set_failed(image, operation, r);
+	/* Another thread's flush may have failed and taken the error with it. */
+	return cmfs_image_check_failed(image);
+}
+
+/* ---- data ---- */
+
+int cmfs_image_read(struct cmfs_image *image, void *buf, size_t len, uint64_t off, size_t *ret_len)
+{
+	int r;
+
+	*ret_len = 0;
+	if (len == 0)
+		return 0;
+	cmfs_gate_enter(&image->gate);
+	r = cmfs_align_read(image->be, buf, len, off, ret_len);
+	cmfs_gate_leave(&image->gate);
+	return r;
+}
+
+static int write_inside(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
+			enum cmfs_durability asked)
+{
+	enum cmfs_durability durability = cmfs_policy_write(cmfs_image_props(image), asked);
+	int r;
+
+	if (durability == CMFS_VOLATILE)
+		return cmfs_align_write(image->be, &image->ranges, buf, len, off, durability);
+
+	r = cmfs_image_check_failed(image);
+	if (r < 0)
+		return r;
+	r = cmfs_align_write(image->be, &image->ranges, buf, len, off, durability);
+	/* A file size limit is checked before anything is written: no failure. */
+	if (r < 0 && r != -EFBIG)
+		return cmfs_image_set_failed(image, "durable write", r);
+	return r < 0 ? r : cmfs_image_check_failed(image);
+}
+
+int cmfs_image_write(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
+		     enum cmfs_durability asked)
+{
+	int r;
+
+	if (image->readonly)
+		return -EROFS;
+	if (len == 0)
+		return 0;
+	cmfs_gate_enter(&image->gate);
+	r = write_inside(image, buf, len, off, asked);
+	cmfs_gate_leave(&image->gate);
+	return r;
+}
+
+int cmfs_image_flush(struct cmfs_image *image, bool datasync)
+{
+	int r = 0;
+
+	cmfs_gate_enter(&image->gate);
+	if (cmfs_image_props(image)->flush)
+		r = cmfs_image_flush_inside(image, datasync ? "fdatasync" : "fsync", datasync);
+	cmfs_gate_leave(&image->gate);
+	return r;
+}
+
+/* Changes other than writes: the flush that O_DSYNC does not do for them (P1). */
+static int begin_change(struct cmfs_image *image)
+{
+	cmfs_gate_enter(&image->gate);
+	return cmfs_policy_change(cmfs_image_props(image)) ? cmfs_image_check_failed(image) : 0;
+}
+
+static int end_change(struct cmfs_image *image, const char *flush_operation, int r)
+{
+	if (r == 0 && cmfs_policy_change(cmfs_image_props(image)))
+		r = cmfs_image_flush_inside(image, flush_operation, true);
+	cmfs_gate_leave(&image->gate);
+	return r;
+}
+
+int cmfs_image_truncate(struct cmfs_image *image, uint64_t size)
+{
+	int r;
+
+	if (image->readonly)
+		return -EROFS;
+	if (size > INT64_MAX)
+		return -EFBIG;
+	r = begin_change(image);
+	if (r == 0)
+		r = cmfs_align_truncate(image->be, &image->ranges, size);
+	return end_change(image, "flush after truncate", r);
+}
+
+int cmfs_image_allocate(struct cmfs_image *image, enum cmfs_alloc what, bool keep_size,
+			uint64_t off, uint64_t len)
+{
+	int r;
+
+	if (image->readonly)
+		return -EROFS;
+	if (len == 0)
+		return -EINVAL;
+	if (off > INT64_MAX || len > INT64_MAX - off)
+		return -EFBIG;
+	r = begin_change(image);
+	if (r == 0)
+		r = cmfs_align_allocate(image->be, &image->ranges, what, keep_size, off, len);
+	return end_change(image, "flush after fallocate", r);
+}
+
+int cmfs_image_seek(struct cmfs_image *image, enum cmfs_seek whence, uint64_t off, uint64_t *ret)
+{
+	int r;
+
+	if (off > INT64_MAX)
+		return -ENXIO;
+	cmfs_gate_enter(&image->gate);
+	r = cmfs_backend_seek(image->be, whence, off, ret);
+	cmfs_gate_leave(&image->gate);
+	return r;
+}
+
+/* ---- copy ---- */
+
+static int copy_by_hand(struct cmfs_image *src, uint64_t src_off, struct cmfs_image *dst,
+			uint64_t dst_off, size_t len, size_t *ret_len)
+{
+	size_t done = 0;
+	int r = 0;
+
+	while (done < len) {
+		size_t chunk = len - done < COPY_CHUNK ? len - done : COPY_CHUNK, got;
+		void *buf = cmfs_buffer_get(CMFS_BUFFER_COPY, chunk);
+
+		if (!buf)
+			return -ENOMEM;
+		r = cmfs_align_read(src->be, buf, chunk, src_off + done, &got);
+		if (r < 0 || got == 0)
+			break;
+		r = write_inside(dst, buf, got, dst_off + done, CMFS_VOLATILE);
+		if (r < 0)
+			break;
+		done += got;
+	}
+	*ret_len = done;
+	return done > 0 ? 0 : r; /* what was copied counts, as with write(2) */
+}
+
+static int copy_inside(struct cmfs_image *src, uint64_t src_off, struct cmfs_image *dst,
+		       uint64_t dst_off, size_t len, size_t *ret_len)
+{
+	int r = cmfs_policy_change(cmfs_image_props(dst)) ? cmfs_image_check_failed(dst) : 0;
+
+	if (r < 0)
+		return r;
+	r = cmfs_backend_copy(src->be, src_off, dst->be, dst_off, len, ret_len);
+	if (r == -EOPNOTSUPP || r == -EXDEV || r == -EINVAL)
+		r = copy_by_hand(src, src_off, dst, dst_off, len, ret_len);
+	if (r == 0 && cmfs_policy_change(cmfs_image_props(dst)))
+		r = cmfs_image_flush_inside(dst, "flush after copy", true);
+	return r;
+}
+
+int cmfs_image_copy(struct cmfs_image *src, uint64_t src_off, struct cmfs_image *dst,
+		    uint64_t dst_off, size_t len, size_t *ret_len)
+{
+	/* Gate order: lower address first (gate.h). */
+	struct cmfs_image *first = src < dst ? src : dst, *second = src < dst ? dst : src;
+	int r;
+
+	*ret_len = 0;
+	if (dst->readonly)
+		return -EROFS;
+	if (src_off > INT64_MAX || len > INT64_MAX - src_off || dst_off > INT64_MAX ||
+	    len > INT64_MAX - dst_off)
+		return -EFBIG;
+	if (src == dst && src_off < dst_off + len && dst_off < src_off + len)
+		return -EINVAL;
+	if (len == 0)
+		return 0;
+	cmfs_gate_enter(&first->gate);
+	if (second != first)
+		cmfs_gate_enter(&second->gate);
+	r = copy_inside(src, src_off, dst, dst_off, len, ret_len);
+	if (second != first)
+		cmfs_gate_leave(&second->gate);
+	cmfs_gate_leave(&first->gate);
+	return r;
+}

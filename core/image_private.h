@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CMFS_IMAGE_PRIVATE_H
+#define CMFS_IMAGE_PRIVATE_H
+
+#include "cmfs/image.h"
+#include "gate.h"
+#include "range_lock.h"
+
+#include <stdatomic.h>
+
+/* Shared by image.c, image_meta.c and image_switch.c, and by nobody else. */
+struct cmfs_image {
+	bool readonly;
+	struct cmfs_mutex switch_lock; /* one switch at a time; taken before the gate */
+	struct cmfs_gate gate;
+	struct cmfs_range_lock ranges;
+
+	/*
+	 * Stable for whoever is inside the gate; changed by a switch, which
+	 * holds the gate closed and drained. The mode is atomic as it is also
+	 * looked at from outside.
+	 */
+	struct cmfs_backend *be;
+	_Atomic enum cmfs_cache_mode mode;
+
+	_Atomic(const char *) failed_operation; /* NULL: not failed; set once */
+	atomic_int failed_error;		/* set before failed_operation */
+	atomic_bool failure_taken;
+};
+
+/* The mode's row; stable inside the gate. */
+const struct cmfs_cache_props *cmfs_image_props(struct cmfs_image *image);
+
+/* -EIO for an image that must not claim durability any more (P5). */
+int cmfs_image_check_failed(struct cmfs_image *image);
+
+/* Remember the first failure of a flush or durable write (P5). Returns @error. */
+int cmfs_image_set_failed(struct cmfs_image *image, const char *operation, int error);
+
+/* Flush what the backend has, minding and recording failures. Inside the gate. */
+int cmfs_image_flush_inside(struct cmfs_image *image, const char *operation, bool datasync);
+
+#endif

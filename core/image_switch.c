@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The live switch (P7).
+ *
+ * 1. Open the backend once more, as the new mode wants it. Nothing has changed
+ *    yet, so a failure here changes nothing.
+ * 2. Close the gate: new requests wait, those inside finish. Each of them did
+ *    its I/O under the old mode, whenever its answer reaches the application.
+ * 3. Flush the old backend, so that all of it is durable, unless the new mode
+ *    promises nothing. A failure here leaves the old mode in force.
+ * 4. Swap, open the gate: who waited goes on under the new mode.
+ *
+ * A failed image (P5) cannot pass step 3: it can only be switched to unsafe.
+ */
+#include "image_private.h"
+#include "policy.h"
+
+#include <string.h>
+
+int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, struct cmfs_err *err)
+{
+	const struct cmfs_cache_props *to = cmfs_cache_props(mode);
+	struct cmfs_open_how how = cmfs_image_open_how(mode, image->readonly);
+	struct cmfs_backend *be;
+	int r;
+
+	cmfs_mutex_lock(&image->switch_lock);
+	r = cmfs_backend_reopen(image->be, &how, &be, err);
+	if (r < 0)
+		goto unlock;
+
+	cmfs_gate_close(&image->gate);
+	if (cmfs_policy_switch(to))
+		r = cmfs_image_flush_inside(image, "flush at a mode switch", false);
+	if (r == 0) {
+		struct cmfs_backend *old = image->be;
+
+		image->be = be;
+		be = old;
+		atomic_store(&image->mode, mode);
+		if (to->direct)
+			cmfs_backend_drop_cache(image->be); /* P6: what cached modes left */
+	} else {
+		cmfs_err_set(err, r, "flush before switching to cache=%s: %s", to->name,
+			     strerror(-r));
+	}
+	cmfs_gate_open(&image->gate);
+	cmfs_backend_close(be); /* the one not in use */
+unlock:
+	cmfs_mutex_unlock(&image->switch_lock);
+	return r;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CMFS_IMAGE_H
+#define CMFS_IMAGE_H
+
+#include "cmfs/backend.h"
+#include "cmfs/cache_mode.h"
+
+/*
+ * An image: content on a backend, held to the promises of a cache mode that can
+ * change at any time. This is what fuse/ (or any other front) talks to.
+ *
+ * Threads: unless a function says otherwise, any number of threads may call it
+ * at the same time, during a live switch too: then it waits for the switch.
+ *
+ * Errors: 0 or -errno. When a flush or a durable write has failed, the image is
+ * *failed* for good (P5): see cmfs_image_failure().
+ */
+struct cmfs_image;
+
+/**
+ * cmfs_image_create() - make an image of an opened backend.
+ * @be: opened as @mode demands (see cmfs_image_open_how()); owned by the image
+ *      from here on when 0 is returned, else still the caller's.
+ */
+int cmfs_image_create(struct cmfs_backend *be, enum cmfs_cache_mode mode, struct cmfs_image **ret,
+		      struct cmfs_err *err);
+
+/** cmfs_image_open_how() - how @mode opens its backend. */
+struct cmfs_open_how cmfs_image_open_how(enum cmfs_cache_mode mode, bool readonly);
+
+/**
+ * cmfs_image_close() - flush unless the mode ignores flushes, close, free (P12).
+ * @image: NULL is fine. No other call is in flight.
+ *
+ * Returns 0, or -errno when the flush failed or the image had failed before.
+ * The image is gone either way.
+ */
+int cmfs_image_close(struct cmfs_image *image);
+
+/** cmfs_image_cache() - the mode in force. */
+enum cmfs_cache_mode cmfs_image_cache(struct cmfs_image *image);
+
+bool cmfs_image_readonly(struct cmfs_image *image);
+
+/**
+ * cmfs_image_set_cache() - the live switch: a barrier, as P7 has it.
+ * @err: filled on failure.
+ *
+ * When it fails, the old mode holds in full. Switching to the mode in force is
+ * a barrier like any other. May take as long as a flush does. Not to be called
+ * by a thread whose progress a waiting request needs.
+ */
+int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, struct cmfs_err *err);
+
+/* What made an image fail. */
+struct cmfs_failure {
+	const char *operation; /* static */
+	int error;	       /* -errno */
+};
+
+/**
+ * cmfs_image_take_failure() - the first failure, told to one caller only, so
+ * that it can be logged once.
+ *
+ * Returns false when there is none or somebody was told already.
+ */
+bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret);
+
+/**
+ * cmfs_image_error() - -EIO for a failed image whose mode honours flushes, else 0.
+ */
+int cmfs_image_error(struct cmfs_image *image);
+
+/*
+ * Data. @off, @len: bytes, any alignment; @buf: any address.
+ */
+
+/* @ret_len < @len only at the end of the content; 0 at or past it. */
+int cmfs_image_read(struct cmfs_image *image, void *buf, size_t len, uint64_t off, size_t *ret_len);
+
+/* @asked: what the application's own O_DSYNC, O_SYNC or RWF_DSYNC demands (P4). */
+int cmfs_image_write(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
+		     enum cmfs_durability asked);
+
+/* fsync(2), or fdatasync(2) if @datasync; nothing at all in unsafe (P2, P3). */
+int cmfs_image_flush(struct cmfs_image *image, bool datasync);
+
+int cmfs_image_truncate(struct cmfs_image *image, uint64_t size);
+int cmfs_image_allocate(struct cmfs_image *image, enum cmfs_alloc what, bool keep_size,
+			uint64_t off, uint64_t len);
+int cmfs_image_seek(struct cmfs_image *image, enum cmfs_seek whence, uint64_t off, uint64_t *ret);
+
+/* copy_file_range(2): may do less than asked; overlapping ranges give -EINVAL. */
+int cmfs_image_copy(struct cmfs_image *src, uint64_t src_off, struct cmfs_image *dst,
+		    uint64_t dst_off, size_t len, size_t *ret_len);
+
+/*
+ * Metadata; -EOPNOTSUPP where the backend has none. Contracts as at struct
+ * cmfs_backend_meta_ops.
+ */
+int cmfs_image_getattr(struct cmfs_image *image, struct stat *ret);
+int cmfs_image_chmod(struct cmfs_image *image, mode_t mode);
+int cmfs_image_chown(struct cmfs_image *image, uid_t uid, gid_t gid);
+int cmfs_image_utimens(struct cmfs_image *image, const struct timespec times[2]);
+int cmfs_image_statvfs(struct cmfs_image *image, struct statvfs *ret);
+ssize_t cmfs_image_getxattr(struct cmfs_image *image, const char *name, void *value, size_t size);
+int cmfs_image_setxattr(struct cmfs_image *image, const char *name, const void *value, size_t size,
+			int flags);
+int cmfs_image_removexattr(struct cmfs_image *image, const char *name);
+ssize_t cmfs_image_listxattr(struct cmfs_image *image, char *list, size_t size);
+
+#endif
