@@ -21,6 +21,9 @@
 /* Bytes moved at a time when copying by reading and writing. */
 #define COPY_CHUNK (1024 * 1024)
 
+/* Bytes copied per call, so that a switch need not wait long for the drain. */
+#define COPY_MAX (64 * 1024 * 1024)
+
 struct cmfs_open_how cmfs_image_open_how(enum cmfs_cache_mode mode, bool readonly)
 {
 	const struct cmfs_cache_props *props = cmfs_cache_props(mode);
@@ -41,6 +44,7 @@ int cmfs_image_create(struct cmfs_backend *be, enum cmfs_cache_mode mode, struct
 		return cmfs_err_set(err, -ENOMEM, "out of memory");
 	*image = (struct cmfs_image){
 		.readonly = be->how.readonly,
+		.change_lock = CMFS_MUTEX_INITIALIZER,
 		.switch_lock = CMFS_MUTEX_INITIALIZER,
 		.be = be,
 		.mode = mode,
@@ -63,6 +67,7 @@ int cmfs_image_close(struct cmfs_image *image)
 	cmfs_range_lock_finish(&image->ranges);
 	cmfs_gate_finish(&image->gate);
 	pthread_mutex_destroy(&image->switch_lock.m);
+	pthread_mutex_destroy(&image->change_lock.m);
 	free(image);
 	return r;
 }
@@ -307,6 +312,8 @@ int cmfs_image_copy(struct cmfs_image *src, uint64_t src_off, struct cmfs_image 
 		return -EINVAL;
 	if (len == 0)
 		return 0;
+	if (len > COPY_MAX)
+		len = COPY_MAX;
 	cmfs_gate_enter(&first->gate);
 	if (second != first)
 		cmfs_gate_enter(&second->gate);

@@ -8,10 +8,20 @@
 
 #include <stdatomic.h>
 
-/* Shared by image.c, image_meta.c and image_switch.c, and by nobody else. */
+/* What opening the image anew would look at to find its mode. */
+struct cmfs_image_source {
+	bool cache_given;
+	enum cmfs_cache_mode cache;
+	bool persist;
+};
+
+/* Shared by the image_*.c files, and by nobody else. */
 struct cmfs_image {
 	bool readonly;
-	struct cmfs_mutex switch_lock; /* one switch at a time; taken before the gate */
+	struct cmfs_image_source source; /* constant */
+	bool stored_cache;		 /* constant: the starting mode came from the host */
+	struct cmfs_mutex change_lock;	 /* one live change (stored and switched) at a time */
+	struct cmfs_mutex switch_lock;	 /* one switch at a time; taken before the gate */
 	struct cmfs_gate gate;
 	struct cmfs_range_lock ranges;
 

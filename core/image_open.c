@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Opening an image, and where its mode comes from (image_spec.h). */
+#include "cmfs/image_spec.h"
+#include "image_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A stored value as it is on the host file; len < 0: -errno, -ENODATA for none. */
+struct stored {
+	char value[64];
+	ssize_t len;
+};
+
+static struct stored read_stored(struct cmfs_backend *be)
+{
+	const struct cmfs_backend_meta_ops *meta = be->ops->meta;
+	struct stored s = { .len = -ENODATA };
+
+	if (meta && meta->getxattr)
+		s.len = meta->getxattr(be, CMFS_CACHE_XATTR, s.value, sizeof(s.value) - 1);
+	return s;
+}
+
+static int write_stored(struct cmfs_backend *be, const struct stored *s)
+{
+	const struct cmfs_backend_meta_ops *meta = be->ops->meta;
+	int r;
+
+	if (!meta || !meta->setxattr || !meta->removexattr)
+		return -EOPNOTSUPP;
+	if (s->len >= 0)
+		return meta->setxattr(be, CMFS_CACHE_XATTR, s->value, s->len, 0);
+	r = meta->removexattr(be, CMFS_CACHE_XATTR);
+	return r == -ENODATA ? 0 : r;
+}
+
+/*
+ * The mode that opening the image anew would give. @ret_stored: it comes from
+ * the host file.
+ */
+static int starting_cache(const struct cmfs_image_source *source, struct cmfs_backend *be,
+			  enum cmfs_cache_mode *ret, bool *ret_stored, struct cmfs_err *err)
+{
+	struct stored s = read_stored(be);
+
+	if (!source->cache_given && s.len >= 0) {
+		*ret_stored = true;
+		if ((size_t)s.len == strlen(s.value) && cmfs_cache_mode_parse(s.value, ret) == 0)
+			return 0;
+		return cmfs_err_set(err, -EINVAL,
+				    "its stored xattr " CMFS_CACHE_XATTR
+				    " is '%s', which is none of " CMFS_CACHE_MODE_NAMES
+				    "; -o cache= overrides it",
+				    s.value);
+	}
+	if (!source->cache_given && s.len == -ERANGE)
+		return cmfs_err_set(err, -EINVAL,
+				    "its stored xattr " CMFS_CACHE_XATTR
+				    " is too long to be one of " CMFS_CACHE_MODE_NAMES
+				    "; -o cache= overrides it");
+	*ret_stored = false;
+	*ret = source->cache_given ? source->cache : CMFS_CACHE_WRITEBACK;
+	return 0;
+}
+
+/* Move from the plain opening, which told us the mode, to the mode's own. */
+static int open_in_mode(const struct cmfs_image_spec *spec, const struct cmfs_image_source *source,
+			struct cmfs_backend **be, enum cmfs_cache_mode *mode, bool *stored,
+			struct cmfs_err *err)
+{
+	struct cmfs_open_how how;
+	struct cmfs_backend *reopened;
+	struct cmfs_err why;
+	int r;
+
+	r = starting_cache(source, *be, mode, stored, &why);
+	if (r < 0)
+		return cmfs_err_set(err, r, "%s: %s", spec->path, why.msg);
+	how = cmfs_image_open_how(*mode, spec->readonly);
+	if (how.direct == (*be)->how.direct && how.dsync == (*be)->how.dsync)
+		return 0;
+	r = cmfs_backend_reopen(*be, &how, &reopened, err);
+	if (r < 0)
+		return r;
+	cmfs_backend_close(*be);
+	*be = reopened;
+	return 0;
+}
+
+int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
+		    struct cmfs_err *err)
+{
+	struct cmfs_image_source source = {
+		.cache_given = spec->cache_given,
+		.cache = spec->cache,
+		.persist = spec->persist,
+	};
+	struct cmfs_open_how how = cmfs_image_open_how(
+		spec->cache_given ? spec->cache : CMFS_CACHE_WRITEBACK, spec->readonly);
+	enum cmfs_cache_mode mode;
+	struct cmfs_backend *be;
+	struct cmfs_image *image;
+	bool stored;
+	int r;
+
+	r = cmfs_backend_file_open(spec->path, &how, &be, err);
+	if (r < 0)
+		return r;
+	r = open_in_mode(spec, &source, &be, &mode, &stored, err);
+	if (r == 0)
+		r = cmfs_image_create(be, mode, &image, err);
+	if (r < 0) {
+		cmfs_backend_close(be);
+		return r;
+	}
+	image->source = source;
+	image->stored_cache = stored;
+	*ret = image;
+	return 0;
+}
+
+bool cmfs_image_cache_is_stored(struct cmfs_image *image)
+{
+	return image->stored_cache;
+}
+
+/* Store first, as that is easily undone; then switch. Holds the change lock. */
+static int store_and_switch_locked(struct cmfs_image *image, const struct stored *new,
+				   enum cmfs_cache_mode mode, struct cmfs_err *err)
+{
+	struct stored old = read_stored(image->be);
+	int r = write_stored(image->be, new);
+
+	if (r < 0)
+		return cmfs_err_set(err, r,
+				    "cannot store " CMFS_CACHE_XATTR " on the host file: %s",
+				    strerror(-r));
+	r = cmfs_image_set_cache(image, mode, err);
+	if (r < 0)
+		write_stored(image->be, &old);
+	return r;
+}
+
+int cmfs_image_change_cache(struct cmfs_image *image, enum cmfs_cache_mode mode,
+			    struct cmfs_err *err)
+{
+	const char *name = cmfs_cache_props(mode)->name;
+	struct stored new = { .len = (ssize_t)strlen(name) };
+	int r;
+
+	memcpy(new.value, name, new.len);
+	cmfs_mutex_lock(&image->change_lock);
+	if (image->source.persist)
+		r = store_and_switch_locked(image, &new, mode, err);
+	else
+		r = cmfs_image_set_cache(image, mode, err);
+	cmfs_mutex_unlock(&image->change_lock);
+	return r;
+}
+
+int cmfs_image_revert_cache(struct cmfs_image *image, struct cmfs_err *err)
+{
+	const struct stored none = { .len = -ENODATA };
+	enum cmfs_cache_mode mode;
+	bool stored;
+	int r = 0;
+
+	cmfs_mutex_lock(&image->change_lock);
+	if (image->source.persist) {
+		mode = image->source.cache_given ? image->source.cache : CMFS_CACHE_WRITEBACK;
+		r = store_and_switch_locked(image, &none, mode, err);
+	} else {
+		r = starting_cache(&image->source, image->be, &mode, &stored, err);
+		if (r == 0)
+			r = cmfs_image_set_cache(image, mode, err);
+	}
+	cmfs_mutex_unlock(&image->change_lock);
+	return r;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CMFS_IMAGE_SPEC_H
+#define CMFS_IMAGE_SPEC_H
+
+#include "cmfs/image.h"
+
+/*
+ * Where an image is, and where its mode comes from. In this order:
+ *
+ *   1. a live change (cmfs_image_change_cache()), until it is reverted;
+ *   2. the mode given with the spec (-o cache=);
+ *   3. the one stored on the host file as the xattr user.cmfs.cache;
+ *   4. writeback.
+ */
+struct cmfs_image_spec {
+	const char *path; /* of the host file */
+	bool readonly;
+	bool cache_given;
+	enum cmfs_cache_mode cache; /* if given */
+	bool persist;		    /* live changes are stored on the host file */
+};
+
+/* The key under which a mode is stored, and under which fuse/ shows it. */
+#define CMFS_CACHE_XATTR "user.cmfs.cache"
+
+/**
+ * cmfs_image_open() - open an image in the mode that it is to start with.
+ * @spec: needed during the call only.
+ * @err: filled on failure: a sentence that names the path.
+ *
+ * Errors: those of cmfs_backend_file_open(); -EINVAL for a stored mode that is
+ * none. Nothing on the host is changed.
+ */
+int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
+		    struct cmfs_err *err);
+
+/** cmfs_image_cache_is_stored() - did the starting mode come from the host file? */
+bool cmfs_image_cache_is_stored(struct cmfs_image *image);
+
+/**
+ * cmfs_image_change_cache() - a live change: cmfs_image_set_cache(), stored on
+ * the host file too if the spec says persist. When it fails, both are as before.
+ */
+int cmfs_image_change_cache(struct cmfs_image *image, enum cmfs_cache_mode mode,
+			    struct cmfs_err *err);
+
+/**
+ * cmfs_image_revert_cache() - undo live changes: go to the mode that mounting the
+ * image anew would give. With persist the stored mode is removed first.
+ */
+int cmfs_image_revert_cache(struct cmfs_image *image, struct cmfs_err *err);
+
+#endif
