@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CMFS_CONTROL_H
+#define CMFS_CONTROL_H
+
+#include "fs.h"
+
+/*
+ * Control keys: the extended attributes user.cmfs.* by which a mounted image is
+ * watched and steered. They are not listed on images, as archivers would carry
+ * them along; the root directory's user.cmfs.keys names them.
+ */
+#define CMFS_CONTROL_PREFIX "user.cmfs."
+
+/* On an image. set and remove may block for long and run as a job (jobs.h). */
+struct cmfs_control_key {
+	const char *name;
+	/* The value, as short as a word; not longer than @size; returns its length. */
+	int (*get)(struct cmfs_file *file, char *value, size_t size);
+	/* NULL: read-only. Errors: -EINVAL for a bad value; @err says why. */
+	int (*set)(struct cmfs_file *file, const char *value, struct cmfs_err *err);
+	int (*remove)(struct cmfs_file *file, struct cmfs_err *err);
+};
+
+/* The longest value of any key, in bytes. */
+#define CMFS_CONTROL_VALUE_MAX 256
+
+/** cmfs_control_find() - an image's key of that full name, or NULL. */
+const struct cmfs_control_key *cmfs_control_find(const char *name);
+
+/** cmfs_control_root_get() - a root key's value, or NULL for an unknown one. Static. */
+const char *cmfs_control_root_get(const char *name);
+
+/** cmfs_control_root_list() - the root's keys, as listxattr(2) gives them. Static. */
+const char *cmfs_control_root_list(size_t *ret_size);
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "daemon.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* In the command: wait for the daemon's word or its end. */
+static _Noreturn void wait_for_daemon(pid_t pid, int fd)
+{
+	ssize_t n;
+	char word;
+	int status;
+
+	do
+		n = read(fd, &word, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		_exit(0);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "cmfs: the daemon was ended by signal %d before it was ready\n",
+			WTERMSIG(status));
+	/* It ended with 0 if it was unmounted before it could say so. */
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+int cmfs_daemon_start(struct cmfs_daemon *daemon, int foreground, struct cmfs_err *err)
+{
+	int fds[2];
+	pid_t pid;
+
+	daemon->pipe = -1;
+	if (foreground)
+		return 0;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return cmfs_err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return cmfs_err_set(err, -errno, "cannot fork: %s", strerror(errno));
+	if (pid > 0) {
+		close(fds[1]);
+		wait_for_daemon(pid, fds[0]);
+	}
+	close(fds[0]);
+	daemon->pipe = fds[1];
+	return 0;
+}
+
+static int write_pid_file(struct cmfs_daemon *daemon, struct cmfs_err *err)
+{
+	FILE *f = fopen(daemon->pid_file, "we");
+	int failed;
+
+	if (!f)
+		return cmfs_err_set(err, -errno, "%s: cannot write the pid file: %s",
+				    daemon->pid_file, strerror(errno));
+	failed = fprintf(f, "%d\n", (int)getpid()) < 0;
+	failed |= fclose(f) != 0;
+	if (failed) {
+		int r = -errno;
+
+		unlink(daemon->pid_file);
+		return cmfs_err_set(err, r, "%s: cannot write the pid file: %s", daemon->pid_file,
+				    strerror(-r));
+	}
+	daemon->pid_path = realpath(daemon->pid_file, NULL);
+	return 0;
+}
+
+int cmfs_daemon_ready(struct cmfs_daemon *daemon, struct cmfs_err *err)
+{
+	int null, r = daemon->pid_file ? write_pid_file(daemon, err) : 0;
+
+	if (r < 0 || daemon->pipe < 0)
+		return r;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return cmfs_err_set(err, -errno, "/dev/null: %s", strerror(errno));
+	if (chdir("/") < 0)
+		return cmfs_err_set(err, -errno, "/: %s", strerror(errno));
+	cmfs_log_to_syslog();
+	setsid();
+	while (write(daemon->pipe, "", 1) < 0 && errno == EINTR)
+		;
+	close(daemon->pipe);
+	for (int fd = 0; fd <= 2; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+	return 0;
+}
+
+void cmfs_daemon_finish(struct cmfs_daemon *daemon)
+{
+	if (daemon->pid_path)
+		unlink(daemon->pid_path);
+	free(daemon->pid_path);
+	daemon->pid_path = NULL;
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * cmfs: open the images, mount, serve, and end cleanly.
+ *
+ * Exit status: 0 all went well, every flush included (P12); 1 something failed;
+ * 2 the command line was wrong.
+ */
+#include "cmfs/image_spec.h"
+#include "daemon.h"
+#include "log.h"
+#include "session.h"
+#include "signals.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* An image takes up to two descriptors, three during a switch. */
+static void allow_many_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/*
+ * A write by a user must drop the file's set-user-ID bits. With
+ * FUSE_CAP_HANDLE_KILLPRIV_V2 that is our duty, and the host kernel does it for
+ * whoever writes without CAP_FSETID.
+ */
+static void drop_fsetid(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return;
+	data[CAP_TO_INDEX(CAP_FSETID)].effective &= ~CAP_TO_MASK(CAP_FSETID);
+	data[CAP_TO_INDEX(CAP_FSETID)].permitted &= ~CAP_TO_MASK(CAP_FSETID);
+	syscall(SYS_capset, &header, data);
+}
+
+/* Two files must not share a name, nor two names a host file. */
+static int check_distinct(const struct cmfs_fs *fs, const struct cmfs_options *o,
+			  struct cmfs_err *err)
+{
+	const struct cmfs_file *last = &fs->files[fs->file_count - 1];
+	const char *path = o->images[fs->file_count - 1];
+
+	for (const struct cmfs_file *f = fs->files; f < last; f++) {
+		const char *other = o->images[f - fs->files];
+
+		if (f->host_dev == last->host_dev && f->host_ino == last->host_ino)
+			return cmfs_err_set(err, -EINVAL, "%s and %s are the same file", other,
+					    path);
+		if (strcmp(f->name, last->name) == 0)
+			return cmfs_err_set(err, -EINVAL,
+					    "%s and %s would both be called '%s' in the mount",
+					    other, path, last->name);
+	}
+	return 0;
+}
+
+static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const char *path,
+		      struct cmfs_err *err)
+{
+	const struct cmfs_image_spec spec = {
+		.path = path,
+		.readonly = o->readonly,
+		.cache_given = o->cache_given,
+		.cache = o->cache,
+		.persist = o->persist,
+	};
+	struct cmfs_file *file = &fs->files[fs->file_count];
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+	int r = cmfs_image_open(&spec, &file->image, err);
+
+	if (r < 0)
+		return r;
+	fs->file_count++; /* close_images() takes care of it from here on */
+	r = cmfs_image_getattr(file->image, &st);
+	if (r < 0)
+		return cmfs_err_set(err, r, "%s: %s", path, strerror(-r));
+	file->name = slash ? slash + 1 : path;
+	file->host_dev = st.st_dev;
+	file->host_ino = st.st_ino;
+	r = check_distinct(fs, o, err);
+	if (r == 0 && cmfs_image_cache_is_stored(file->image))
+		cmfs_log(LOG_INFO,
+			 "%s: cache=%s, as stored on the host file (" CMFS_CACHE_XATTR ")", path,
+			 cmfs_cache_props(cmfs_image_cache(file->image))->name);
+	return r;
+}
+
+static int open_images(struct cmfs_fs *fs, const struct cmfs_options *o, struct cmfs_err *err)
+{
+	int r = 0;
+
+	fs->files = calloc(o->image_count, sizeof(*fs->files));
+	if (!fs->files)
+		return cmfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < o->image_count && r == 0; i++)
+		r = open_image(fs, o, o->images[i], err);
+	return r;
+}
+
+/* P12: flushes. Returns the first error. */
+static int close_images(struct cmfs_fs *fs)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < fs->file_count; i++) {
+		struct cmfs_file *file = &fs->files[i];
+		int r = cmfs_image_close(file->image);
+
+		if (r < 0)
+			cmfs_log(LOG_ERR, "%s: not all of it is durable: %s",
+				 file->name ? file->name : "image", strerror(-r));
+		if (r < 0 && error == 0)
+			error = r;
+	}
+	free(fs->files);
+	fs->files = NULL;
+	fs->file_count = 0;
+	return error;
+}
+
+static void init_root(struct cmfs_fs *fs)
+{
+	fs->root = (struct stat){
+		.st_ino = FUSE_ROOT_ID,
+		.st_mode = S_IFDIR | 0755,
+		.st_nlink = 2,
+		.st_uid = geteuid(),
+		.st_gid = getegid(),
+		.st_blksize = 4096,
+	};
+	clock_gettime(CLOCK_REALTIME, &fs->root.st_mtim);
+	fs->root.st_atim = fs->root.st_ctim = fs->root.st_mtim;
+}
+
+struct start {
+	struct cmfs_daemon daemon;
+	struct cmfs_err err;
+	int result;
+};
+
+static int on_ready(void *arg)
+{
+	struct start *start = arg;
+
+	start->result = cmfs_daemon_ready(&start->daemon, &start->err);
+	return start->result;
+}
+
+static int run(const struct cmfs_options *o)
+{
+	struct start start = { .daemon = { .pid_file = o->pid_file, .pipe = -1 } };
+	struct cmfs_fs fs = { .ready = on_ready, .ready_arg = &start };
+	int r, closed;
+
+	r = cmfs_daemon_start(&start.daemon, o->foreground, &start.err);
+	if (r < 0) {
+		cmfs_log(LOG_ERR, "%s", start.err.msg);
+		return r;
+	}
+	cmfs_signals_block();
+	allow_many_files();
+	drop_fsetid();
+	cmfs_jobs_init(&fs.jobs);
+	init_root(&fs);
+
+	r = open_images(&fs, o, &start.err);
+	if (r == 0)
+		r = cmfs_session_mount(&fs, o, &start.err);
+	if (r == 0) {
+		r = cmfs_session_serve(&fs, o);
+		if (r < 0)
+			cmfs_err_set(&start.err, r, "serving %s: %s", o->mountpoint, strerror(-r));
+		else
+			r = start.result;
+	}
+	if (r < 0)
+		cmfs_log(LOG_ERR, "%s", start.err.msg);
+	/* Before the unmount: once the mount is gone, all is durable. */
+	closed = close_images(&fs);
+	cmfs_session_unmount(&fs);
+	cmfs_jobs_finish(&fs.jobs);
+	cmfs_daemon_finish(&start.daemon);
+	return r < 0 ? r : closed;
+}
+
+int main(int argc, char **argv)
+{
+	struct cmfs_options options;
+	struct cmfs_err err;
+	int status = 0;
+
+	if (cmfs_options_parse(argc, argv, &options, &err) < 0) {
+		fprintf(stderr, "cmfs: %s\n", err.msg);
+		status = 2;
+	} else if (options.help) {
+		cmfs_options_help(stdout);
+	} else if (options.version) {
+		printf("cmfs %s (libfuse %s)\n", CMFS_VERSION, fuse_pkgversion());
+	} else {
+		status = run(&options) < 0 ? 1 : 0;
+	}
+	cmfs_options_finish(&options);
+	return status;
+}

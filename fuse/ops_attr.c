@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Attributes: the host file's own, read and changed through the mount. The
+ * kernel has checked permissions before it asks (default_permissions).
+ */
+#include "fs.h"
+
+#include <errno.h>
+
+static void attr_get(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+	int r = cmfs_fs_getattr(cmfs_req_fs(req), ino, &st);
+
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_attr(req, &st, CMFS_ATTR_TIMEOUT);
+}
+
+static int set_owner(struct cmfs_image *image, const struct stat *attr, int to_set)
+{
+	uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
+	gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
+
+	return cmfs_image_chown(image, uid, gid);
+}
+
+static struct timespec new_time(int to_set, int set, int now, struct timespec given)
+{
+	if (to_set & now)
+		return (struct timespec){ .tv_nsec = UTIME_NOW };
+	return to_set & set ? given : (struct timespec){ .tv_nsec = UTIME_OMIT };
+}
+
+static int set_times(struct cmfs_image *image, const struct stat *attr, int to_set)
+{
+	const struct timespec times[2] = {
+		new_time(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attr->st_atim),
+		new_time(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, attr->st_mtim),
+	};
+
+	return cmfs_image_utimens(image, times);
+}
+
+#define OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
+#define TIMES                                                                                      \
+	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |                     \
+	 FUSE_SET_ATTR_MTIME_NOW)
+
+static int set_attributes(struct cmfs_image *image, const struct stat *attr, int to_set)
+{
+	int r = 0;
+
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		r = cmfs_image_truncate(image, attr->st_size);
+	if (r == 0 && (to_set & OWNER))
+		r = set_owner(image, attr, to_set);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE)) /* after chown, which drops bits */
+		r = cmfs_image_chmod(image, attr->st_mode & 07777);
+	if (r == 0 && (to_set & TIMES))
+		r = set_times(image, attr, to_set);
+	return r;
+}
+
+static void attr_set(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		     struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	int r;
+
+	if (!file) {
+		fuse_reply_err(req, EPERM); /* the root directory is not on any disk */
+		return;
+	}
+	r = set_attributes(file->image, attr, to_set);
+	if (r < 0) {
+		cmfs_fs_log_failure(file);
+		fuse_reply_err(req, -r);
+	} else {
+		attr_get(req, ino, fi);
+	}
+}
+
+static void attr_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct cmfs_fs *fs = cmfs_req_fs(req);
+	struct cmfs_file *file = cmfs_fs_find(fs, ino);
+	struct statvfs st;
+	int r = cmfs_image_statvfs(file ? file->image : fs->files[0].image, &st);
+
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_statfs(req, &st);
+}
+
+void cmfs_attr_ops(struct fuse_lowlevel_ops *ops)
+{
+	ops->getattr = attr_get;
+	ops->setattr = attr_set;
+	ops->statfs = attr_statfs;
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Open files: FUSE requests turned into calls of core/image.
+ *
+ * On direct handles the kernel sends no FSYNC after an O_DSYNC, O_SYNC or
+ * RWF_DSYNC write: the flags come with the WRITE, and asked_durability() reads
+ * them (P4). On cached handles a FSYNC follows as well; it finds little to do.
+ */
+#include "cmfs/buffer.h"
+#include "fs.h"
+#include "handle_class.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+static void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	struct cmfs_handle_flags flags;
+	int r = 0;
+
+	if (!file) {
+		fuse_reply_err(req, EISDIR);
+		return;
+	}
+	if (fi->flags & O_TRUNC) {
+		r = cmfs_image_truncate(file->image, 0);
+		cmfs_fs_log_failure(file);
+	}
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	flags = cmfs_handle_class_flags(
+		cmfs_handle_class_choose(cmfs_cache_props(cmfs_image_cache(file->image))));
+	fi->direct_io = flags.direct_io;
+	fi->keep_cache = flags.keep_cache;
+	fi->parallel_direct_writes = flags.parallel_direct_writes;
+	fuse_reply_open(req, fi);
+}
+
+static void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		      struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	void *buf = cmfs_buffer_get(CMFS_BUFFER_REQUEST, size);
+	size_t got;
+	int r;
+
+	r = buf ? cmfs_image_read(file->image, buf, size, off, &got) : -ENOMEM;
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_buf(req, buf, got);
+}
+
+static enum cmfs_durability asked_durability(int flags)
+{
+	if ((flags & O_SYNC) == O_SYNC)
+		return CMFS_DURABLE_ALL;
+	return flags & O_DSYNC ? CMFS_DURABLE_DATA : CMFS_VOLATILE;
+}
+
+static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+		       struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	int r = cmfs_image_write(file->image, buf, size, off, asked_durability(fi->flags));
+
+	if (r < 0) {
+		cmfs_fs_log_failure(file);
+		fuse_reply_err(req, -r);
+	} else {
+		fuse_reply_write(req, size);
+	}
+}
+
+/* Reply with -@r as the error, after logging what it may have done to the image. */
+static void reply_result(fuse_req_t req, struct cmfs_file *file, int r)
+{
+	if (r < 0)
+		cmfs_fs_log_failure(file);
+	fuse_reply_err(req, -r);
+}
+
+/* close(2): owes nothing, but is a chance to tell that the image has failed. */
+static void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+
+	fuse_reply_err(req, -cmfs_image_error(file->image));
+}
+
+static void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+
+	reply_result(req, file, cmfs_image_flush(file->image, datasync));
+}
+
+static void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+			   struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
+	enum cmfs_alloc what;
+
+	switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+	case 0:
+		what = CMFS_ALLOC_ALLOCATE;
+		break;
+	case FALLOC_FL_PUNCH_HOLE: /* the kernel demands KEEP_SIZE with it */
+		what = CMFS_ALLOC_PUNCH;
+		break;
+	case FALLOC_FL_ZERO_RANGE:
+		what = CMFS_ALLOC_ZERO;
+		break;
+	default:
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	reply_result(req, file, cmfs_image_allocate(file->image, what, keep_size, off, len));
+}
+
+static void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		       struct fuse_file_info *fi)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	uint64_t found;
+	int r;
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	r = cmfs_image_seek(file->image, whence == SEEK_DATA ? CMFS_SEEK_DATA : CMFS_SEEK_HOLE, off,
+			    &found);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_lseek(req, found);
+}
+
+static void file_copy_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			    struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			    struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	struct cmfs_fs *fs = cmfs_req_fs(req);
+	struct cmfs_file *in = cmfs_fs_find(fs, ino_in), *out = cmfs_fs_find(fs, ino_out);
+	size_t copied;
+	int r = cmfs_image_copy(in->image, off_in, out->image, off_out, len, &copied);
+
+	if (r < 0)
+		reply_result(req, out, r);
+	else
+		fuse_reply_write(req, copied);
+}
+
+void cmfs_file_ops(struct fuse_lowlevel_ops *ops)
+{
+	ops->open = file_open;
+	ops->read = file_read;
+	ops->write = file_write;
+	ops->flush = file_flush;
+	ops->fsync = file_fsync;
+	ops->fallocate = file_fallocate;
+	ops->lseek = file_lseek;
+	ops->copy_file_range = file_copy_range;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "signals.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <time.h>
+
+/* Wakes the loop's thread from a system call; does nothing else. */
+#define SIG_WAKE SIGUSR1
+/* Ends the signal thread when the loop ended by itself. */
+#define SIG_QUIT SIGUSR2
+
+#define WAKE_INTERVAL_MS 20
+
+static void on_wake(int sig)
+{
+}
+
+static void end_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIG_QUIT);
+}
+
+void cmfs_signals_block(void)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, wake = { .sa_handler = on_wake };
+	sigset_t set;
+
+	end_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIG_WAKE, &wake, NULL); /* without SA_RESTART */
+}
+
+static void *wait_for_signal(void *arg)
+{
+	const struct timespec interval = { .tv_nsec = WAKE_INTERVAL_MS * 1000000L };
+	struct cmfs_signals *signals = arg;
+	sigset_t set;
+	int sig = 0;
+
+	end_signals(&set);
+	while (sigwait(&set, &sig) != 0)
+		;
+	if (sig == SIG_QUIT)
+		return NULL;
+	signals->stop(signals->stop_arg);
+	/* Once is not enough: the loop may be just about to go to sleep. */
+	while (!atomic_load(&signals->loop_ended)) {
+		pthread_kill(signals->loop_thread, SIG_WAKE);
+		nanosleep(&interval, NULL);
+	}
+	return NULL;
+}
+
+int cmfs_signals_start(struct cmfs_signals *signals, void (*stop)(void *arg), void *arg)
+{
+	*signals = (struct cmfs_signals){
+		.loop_thread = pthread_self(),
+		.stop = stop,
+		.stop_arg = arg,
+	};
+	return -pthread_create(&signals->thread, NULL, wait_for_signal, signals);
+}
+
+void cmfs_signals_stop(struct cmfs_signals *signals)
+{
+	atomic_store(&signals->loop_ended, true);
+	pthread_kill(signals->thread, SIG_QUIT);
+	pthread_join(signals->thread, NULL);
+}
