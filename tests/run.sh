@@ -53,8 +53,8 @@ result() { # NAME VERDICT [REASON]
 
 run_style() {
 	local c sh
-	mapfile -t c < <(git ls-files '*.[ch]')
-	mapfile -t sh < <(git ls-files '*.sh' .ci/run)
+	mapfile -t c < <(find core fuse include tests -name '*.[ch]')
+	mapfile -t sh < <(find examples tests tools .ci -name '*.sh' -o -path .ci/run)
 	check style/clang-format clang-format --dry-run --Werror "${c[@]}"
 	check style/shellcheck shellcheck -x "${sh[@]}"
 	for page in man/*.[1-8]; do
@@ -96,8 +96,8 @@ configure() { # VARIANT
 # All tests of a build: NAME COMMAND..., a line each, in the order to run.
 list_tests() { # VARIANT
 	local t
-	for t in "build-$1"/tests/core/test_*; do
-		[ -x "$t" ] && [ -f "$t" ] && echo "core/$(basename "$t")" "$t"
+	for t in "build-$1"/tests/{core,fuse}/test_*; do
+		[ -x "$t" ] && [ -f "$t" ] && echo "$(basename "$(dirname "$t")")/$(basename "$t")" "$t"
 	done
 	# The compiler makes no difference to how the daemon meets the kernel.
 	[ "$1" != clang ] || return 0

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#define MAX_ARGS 12
+
+/* Parse a command line that ends with NULL; argv must outlive the options. */
+static int parse(struct cmfs_options *o, struct cmfs_err *err, char *argv[MAX_ARGS])
+{
+	int argc = 0;
+
+	while (argv[argc])
+		argc++;
+	optind = 0; /* glibc: start over */
+	err->msg[0] = '\0';
+	return cmfs_options_parse(argc, argv, o, err);
+}
+
+static void test_images_and_mountpoint_are_told_apart(void **state)
+{
+	char *argv[MAX_ARGS] = { "cmfs", "a.img", "b.img", "/mnt", NULL };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, argv));
+	assert_int_equal(2, o.image_count);
+	assert_string_equal("a.img", o.images[0]);
+	assert_string_equal("b.img", o.images[1]);
+	assert_string_equal("/mnt", o.mountpoint);
+	assert_false(o.cache_given);
+	assert_int_equal(CMFS_CACHE_WRITEBACK, o.cache);
+	assert_null(o.mount_options);
+	cmfs_options_finish(&o);
+}
+
+static void test_options_behind_the_arguments_count_as_mount_fuse_passes_them(void **state)
+{
+	char *argv[MAX_ARGS] = { "cmfs", "a.img", "/mnt", "-o",	 "rw,cache=directsync,nosuid",
+				 "-f",	 "-s",	  "-P",	  "pid", NULL };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, argv));
+	assert_int_equal(1, o.image_count);
+	assert_true(o.cache_given);
+	assert_int_equal(CMFS_CACHE_DIRECTSYNC, o.cache);
+	assert_true(o.foreground && o.single_thread);
+	assert_string_equal("pid", o.pid_file);
+	assert_string_equal("rw,nosuid", o.mount_options);
+	cmfs_options_finish(&o);
+}
+
+static void test_every_mode_and_its_alias_is_accepted(void **state)
+{
+	for (int i = 0; i < CMFS_CACHE_MODES; i++) {
+		const struct cmfs_cache_props *props = cmfs_cache_props(i);
+		const char *names[] = { props->name, props->alias };
+
+		for (size_t n = 0; n < 2 && names[n]; n++) {
+			char text[64];
+			char *argv[MAX_ARGS] = { "cmfs", "-o", text, "a", "b", NULL };
+			struct cmfs_options o;
+			struct cmfs_err err;
+
+			snprintf(text, sizeof(text), "cache=%s", names[n]);
+			assert_int_equal(0, parse(&o, &err, argv));
+			assert_int_equal(i, o.cache);
+			cmfs_options_finish(&o);
+		}
+	}
+}
+
+static void test_options_of_fstab_are_swallowed(void **state)
+{
+	char *argv[MAX_ARGS] = { "cmfs",
+				 "-o",
+				 "defaults,nofail,noauto,_netdev,user,user=joe,x-systemd.automount",
+				 "-o",
+				 "x-gvfs-name=a b,comment=what\\, ever,cache=none",
+				 "a",
+				 "b",
+				 NULL };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, argv));
+	assert_null(o.mount_options);
+	assert_int_equal(CMFS_CACHE_NONE, o.cache);
+	cmfs_options_finish(&o);
+}
+
+static void test_commas_and_backslashes_reach_libfuse_escaped(void **state)
+{
+	char *argv[MAX_ARGS] = { "cmfs", "-o", "fsname=a\\,b\\\\c,noexec", "a", "b", NULL };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, argv));
+	assert_string_equal("fsname=a\\,b\\\\c,noexec", o.mount_options);
+	assert_true(o.fsname_given);
+	cmfs_options_finish(&o);
+}
+
+static void test_ro_is_ours_and_the_kernels(void **state)
+{
+	char *argv[MAX_ARGS] = { "cmfs", "-o", "ro,allow_other,persist", "a", "b", NULL };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, argv));
+	assert_true(o.readonly && o.allow_other && o.persist);
+	assert_string_equal("ro,allow_other", o.mount_options);
+	cmfs_options_finish(&o);
+}
+
+/* Each wrong command line, and what its message must name. */
+static const struct wrong {
+	char *argv[MAX_ARGS];
+	const char *named;
+} wrong[] = {
+	{ { "cmfs", NULL }, "no image" },
+	{ { "cmfs", "only-one", NULL }, "only-one" },
+	{ { "cmfs", "-o", "cache=writeBack", "a", "b", NULL }, "writeBack" },
+	{ { "cmfs", "-o", "cache=", "a", "b", NULL }, "directsync" },
+	{ { "cmfs", "-o", "cache", "a", "b", NULL }, "needs a value" },
+	{ { "cmfs", "-o", "persist=1", "a", "b", NULL }, "takes no value" },
+	{ { "cmfs", "-o", "ro,cachee=none", "a", "b", NULL }, "cachee" },
+	{ { "cmfs", "-o", "max_read=4096", "a", "b", NULL }, "max_read" },
+	{ { "cmfs", "-z", "a", "b", NULL }, "-z" },
+	{ { "cmfs", "--verbose", "a", "b", NULL }, "--verbose" },
+	{ { "cmfs", "a", "b", "-P", NULL }, "-P" },
+	{ { "cmfs", "a", "b", "-o", NULL }, "-o" },
+};
+
+static void test_wrong_command_lines_name_what_is_wrong(void **state)
+{
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char *argv[MAX_ARGS];
+		struct cmfs_options o;
+		struct cmfs_err err;
+
+		memcpy(argv, wrong[i].argv, sizeof(argv));
+		assert_int_equal(-EINVAL, parse(&o, &err, argv));
+		if (!strstr(err.msg, wrong[i].named))
+			fail_msg("'%s' does not name '%s'", err.msg, wrong[i].named);
+		cmfs_options_finish(&o);
+	}
+}
+
+static void test_help_and_version_need_no_arguments(void **state)
+{
+	char *help[MAX_ARGS] = { "cmfs", "--help", NULL }, *version[MAX_ARGS] = { "cmfs", "-V" };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, help));
+	assert_true(o.help);
+	cmfs_options_finish(&o);
+	assert_int_equal(0, parse(&o, &err, version));
+	assert_true(o.version);
+	cmfs_options_finish(&o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_images_and_mountpoint_are_told_apart),
+		cmocka_unit_test(test_options_behind_the_arguments_count_as_mount_fuse_passes_them),
+		cmocka_unit_test(test_every_mode_and_its_alias_is_accepted),
+		cmocka_unit_test(test_options_of_fstab_are_swallowed),
+		cmocka_unit_test(test_commas_and_backslashes_reach_libfuse_escaped),
+		cmocka_unit_test(test_ro_is_ours_and_the_kernels),
+		cmocka_unit_test(test_wrong_command_lines_name_what_is_wrong),
+		cmocka_unit_test(test_help_and_version_need_no_arguments),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
