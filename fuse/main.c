@@ -151,7 +151,7 @@ static void init_root(struct cmfs_fs *fs)
 struct start {
 	struct cmfs_daemon daemon;
 	struct cmfs_err err;
-	int result;
+	int result; /* of getting ready; -ENOTCONN until the kernel has accepted the mount */
 };
 
 static int on_ready(void *arg)
@@ -164,7 +164,11 @@ static int on_ready(void *arg)
 
 static int run(const struct cmfs_options *o)
 {
-	struct start start = { .daemon = { .pid_file = o->pid_file, .pipe = -1 } };
+	struct start start = {
+		.daemon = { .pid_file = o->pid_file, .pipe = -1 },
+		.err = { "the mount was gone before it was ready" },
+		.result = -ENOTCONN,
+	};
 	struct cmfs_fs fs = { .ready = on_ready, .ready_arg = &start };
 	int r, closed;
 
