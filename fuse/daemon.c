@@ -40,6 +40,8 @@ int cmfs_daemon_start(struct cmfs_daemon *daemon, int foreground, struct cmfs_er
 	daemon->pipe = -1;
 	if (foreground)
 		return 0;
+	/* Whatever the shell left open (locks, pipes) must not stay so for our life. */
+	close_range(3, ~0U, 0);
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return cmfs_err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
 	pid = fork();

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,17 +89,28 @@ static int clear_dead_mount(const char *path, struct cmfs_err *err)
 	return 0;
 }
 
+/*
+ * stat(2) may be answered from the kernel's cache for a while after the daemon
+ * has died; statfs(2) never is.
+ */
+static int look_at(const char *path, struct stat *ret)
+{
+	struct statvfs fs;
+
+	return stat(path, ret) < 0 || statvfs(path, &fs) < 0 ? -errno : 0;
+}
+
 int cmfs_mountpoint_prepare(const char *path, char **ret, struct cmfs_err *err)
 {
 	struct stat st;
-	int r = stat(path, &st) < 0 ? -errno : 0;
+	int r = look_at(path, &st);
 
 	/* More than one may be there, one upon the other. */
 	while (r == -ENOTCONN) {
 		r = clear_dead_mount(path, err);
 		if (r < 0)
 			return r;
-		r = stat(path, &st) < 0 ? -errno : 0;
+		r = look_at(path, &st);
 	}
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: cannot mount there: %s", path, strerror(-r));

@@ -94,7 +94,6 @@ static const struct mount_option mount_options[] = {
 	{ "subtype", "NAME", OURS, apply_subtype, true,
 	  "the mount's type after 'fuse.' (default: cmfs)" },
 	{ "debug", NULL, OURS, apply_debug, false, "same as -d" },
-	{ "auto_unmount", NULL, FUSE, .help = "unmount when the daemon dies" },
 	{ "nosuid", NULL, FUSE }, { "suid", NULL, FUSE }, { "nodev", NULL, FUSE },
 	{ "dev", NULL, FUSE }, { "noexec", NULL, FUSE }, { "exec", NULL, FUSE },
 	{ "noatime", NULL, FUSE }, { "nodiratime", NULL, FUSE }, { "sync", NULL, FUSE },

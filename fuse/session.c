@@ -145,6 +145,25 @@ static void on_stop(void *arg)
 	fuse_session_exit(fs->se);
 }
 
+/*
+ * libfuse starts a second worker as soon as the first has a request, INIT too;
+ * it then reads what INIT is still writing. So INIT is served before there are
+ * workers.
+ */
+static int serve_init(struct fuse_session *se)
+{
+	struct fuse_buf buf = { .mem = NULL };
+	int r;
+
+	do
+		r = fuse_session_receive_buf(se, &buf);
+	while (r == -EINTR && !fuse_session_exited(se));
+	if (r > 0)
+		fuse_session_process_buf(se, &buf);
+	free(buf.mem);
+	return r < 0 && r != -EINTR ? r : 0;
+}
+
 static int loop(struct fuse_session *se, bool single_thread)
 {
 	struct fuse_loop_config *config;
@@ -169,7 +188,9 @@ int cmfs_session_serve(struct cmfs_fs *fs, const struct cmfs_options *options)
 
 	if (r < 0)
 		return r;
-	r = loop(fs->se, options->single_thread);
+	r = serve_init(fs->se);
+	if (r == 0)
+		r = loop(fs->se, options->single_thread);
 	cmfs_signals_stop(&signals);
 	cmfs_jobs_stop(&fs->jobs);
 	return r < 0 ? r : 0;

@@ -44,8 +44,10 @@ static void *wait_for_signal(void *arg)
 	int sig = 0;
 
 	end_signals(&set);
-	while (sigwait(&set, &sig) != 0)
-		;
+	do {
+		while (sigwait(&set, &sig) != 0)
+			;
+	} while (sig == SIG_QUIT && !atomic_load(&signals->loop_ended)); /* a stranger's */
 	if (sig == SIG_QUIT)
 		return NULL;
 	signals->stop(signals->stop_arg);
