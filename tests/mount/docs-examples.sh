@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The examples work as they stand, in each mode that they take, and leave nothing
+# behind: no file, mount, loop device or daemon. Those that fail say so and leave
+# nothing either. README.md's tour, the fstab line and the systemd unit work, too.
+# shellcheck source=../lib/mount.sh
+. "$(dirname "$0")/../lib/mount.sh"
+TOP=$(realpath "$LIB/../..")
+[ "$(id -u)" = 0 ] || skip "needs root, for losetup and mount"
+export TMPDIR=$T/work
+
+nothing_left() { # WHAT
+	expect "" "$(ls -A "$TMPDIR")" "$1: files left"
+	! grep -F " $T/" /proc/mounts || fail "$1: still mounted"
+	! losetup -a | grep -F "$T/" || fail "$1: a loop device is left"
+	local p
+	for p in /proc/[0-9]*; do
+		[ "$(readlink "$p/exe")" = "$(realpath "$CMFS")" ] || continue
+		! readlink "$p"/fd/* | grep -F "$T/" || fail "$1: daemon ${p#/proc/} is left"
+	done
+}
+
+works() { # SCRIPT [ARG...]
+	local status=0
+	"$TOP/examples/$1" "${@:2}" >"$T/out" 2>&1 || status=$?
+	[ $status = 0 ] || { cat "$T/out" && fail "$*: status $status"; }
+	nothing_left "$*"
+}
+
+mkdir "$TMPDIR"
+for script in "$TOP"/examples/*.sh; do
+	[ -x "$script" ] || continue
+	"$script" -h | grep -q '^usage: examples/' || fail "$script -h: no usage"
+done
+nothing_left "-h"
+
+(cd / && works quickstart.sh)
+grep -q '^# Shown: cache=directsync' "$T/out" || fail "quickstart.sh: no closing line"
+works quickstart.sh # and once more
+works loop-mount.sh
+works loop-mount.sh directsync
+works sqlite.sh
+works sqlite.sh writeback
+works fsync-durability.sh
+for mode in $modes; do
+	grep -q "^$mode .*| 20 of 20$" "$T/out" || { cat "$T/out" && fail "no line for $mode"; }
+done
+
+# A failure is told, and cleaned up after, early or late.
+for script in loop-mount sqlite fsync-durability; do
+	! "$TOP/examples/$script.sh" bogus >"$T/out" 2>&1 || fail "$script.sh bogus: success"
+	nothing_left "$script.sh bogus"
+done
+mkdir "$T/bin"
+printf '#!/bin/sh\nexit 8\n' >"$T/bin/e2fsck"
+chmod +x "$T/bin/e2fsck"
+for script in loop-mount sqlite fsync-durability quickstart; do
+	! PATH=$T/bin:$PATH "$TOP/examples/$script.sh" >"$T/out" 2>&1 ||
+		fail "$script.sh: success with a broken e2fsck"
+	nothing_left "$script.sh with a broken e2fsck"
+done
+
+# The tour, moved to our folder, with its end checked.
+awk '/^## /{ on = ($0 == "## A tour") } on && /^    /' "$TOP/README.md" |
+	sed "s/^    //; s,/var/tmp/,$T/work/,g; s,/run/,$T/work/,g" >"$T/tour"
+expect 10 "$(wc -l <"$T/tour")" "lines of the tour"
+rm "$T/bin/e2fsck"
+ln -s "$CMFS" "$T/bin/cmfs"
+PATH=$T/bin:$PATH bash -e "$T/tour" >"$T/out" 2>&1 || { cat "$T/out" && fail "the tour"; }
+grep -q '02150002' "$T/out" || fail "the tour shows no directsync descriptor"
+grep -q 'user.cmfs.cache="none"' "$T/out" || fail "the tour did not switch"
+grep -q 'No errors were found' "$T/out" || fail "the tour: qemu-img check"
+rm "$T/work/vm.qcow2"
+nothing_left "the tour"
+
+# The fstab line and the unit's values through mount(8), which looks for cmfs in
+# its own path: give it one in a private mount namespace.
+type -P mount.fuse3 >/dev/null || [ -e /sbin/mount.fuse3 ] || skip "no mount.fuse3"
+mkdir "$T/mnt"
+truncate -s 1M "$T/disk.qcow2"
+sed "s,/var/lib/images/,$T/,; s,/mnt/image,$T/mnt," "$TOP/examples/fstab.example" >"$T/fstab"
+unit() {
+	sed -n "s/^$1=//p" "$TOP/examples/mnt-image.mount"
+}
+expect "$(grep -v '^#' "$TOP/examples/fstab.example")" \
+	"$(unit What) $(unit Where) $(unit Type) $(unit Options),nofail 0 0" "fstab line and unit"
+cat >"$T/in-namespace" <<'END'
+set -eu
+mount -t tmpfs tmpfs /usr/local/bin
+ln -s "$CMFS" /usr/local/bin/cmfs
+mount -T "$T/fstab" "$T/mnt"
+grep -F " $T/mnt fuse.cmfs " /proc/mounts
+getfattr -n user.cmfs.cache "$T/mnt/disk.qcow2"
+umount "$T/mnt"
+END
+export T CMFS
+unshare -m sh "$T/in-namespace" >"$T/out" 2>&1 || { cat "$T/out" && fail "mount -T"; }
+grep -q 'fuse.cmfs rw,nosuid,nodev' "$T/out" || fail "mount -T: $(cat "$T/out")"
+grep -q 'user.cmfs.cache="none"' "$T/out" || fail "mount -T: not in cache=none"
+
+if type -P systemd-analyze >/dev/null; then
+	cp "$TOP/examples/mnt-image.mount" "$T"
+	systemd-analyze verify --man=no "$T/mnt-image.mount" >"$T/out" 2>&1 ||
+		{ cat "$T/out" && fail "systemd-analyze verify"; }
+	expect "" "$(grep mnt-image "$T/out" || true)" "systemd-analyze verify"
+fi
