@@ -14,7 +14,8 @@
  * - A head or tail block that the end of the content cuts cannot be written
  *   whole: that would round the size up, and a truncate afterwards would leave
  *   the rounded size to be seen in between or after a crash. Its bytes go
- *   through the backend's write_exact().
+ *   through the backend's write_exact(), and those up to the next multiple of
+ *   exact_block with them, so that the size does not grow block by block.
  *
  * A write with a head or a tail holds its range exclusively, widened to what
  * the backend may touch beside it; writes of whole blocks share. So no write
@@ -129,7 +130,7 @@ static int write_exact(struct cmfs_backend *be, const char *buf, uint64_t off, u
 static int write_edges(struct cmfs_backend *be, const char *buf, size_t len, uint64_t off,
 		       enum cmfs_durability durability)
 {
-	const uint32_t align = be->geo.align;
+	const uint32_t align = be->geo.align, exact = be->geo.exact_block;
 	uint64_t end = off + len;
 	uint64_t start_block = round_down(off, align), end_block = round_up(end, align);
 	uint64_t size, head_end = off, tail_start = end;
@@ -138,11 +139,13 @@ static int write_edges(struct cmfs_backend *be, const char *buf, size_t len, uin
 	if (r < 0)
 		return r;
 	if (off > start_block && start_block + align > size) {
-		start_block += align;
+		start_block = round_up(off, exact);
 		head_end = start_block < end ? start_block : end;
 	}
 	if (end < end_block && end_block > size && end_block > start_block) {
-		end_block -= align;
+		end_block = round_down(end, exact);
+		if (end_block < start_block)
+			end_block = start_block;
 		tail_start = end_block > head_end ? end_block : head_end;
 	}
 

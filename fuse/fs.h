@@ -43,9 +43,13 @@ int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, struct stat *ret);
 /** cmfs_fs_log_failure() - log an image's failure (P5) if it is news. */
 void cmfs_fs_log_failure(struct cmfs_file *file);
 
-/* Seconds that the kernel may keep what it was told. Names never change. */
+/*
+ * Seconds that the kernel may keep what it was told. Names never change. Attributes
+ * are asked for anew each time: kept ones can be older than what another process
+ * was told while a write was in flight, and the size would be seen to go back (P9).
+ */
 #define CMFS_ENTRY_TIMEOUT 86400.0
-#define CMFS_ATTR_TIMEOUT  1.0
+#define CMFS_ATTR_TIMEOUT  0.0
 
 /* The operations, by what they are on; session.c puts them into one table. */
 void cmfs_dir_ops(struct fuse_lowlevel_ops *ops);

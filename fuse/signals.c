@@ -33,7 +33,8 @@ void cmfs_signals_block(void)
 	end_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
-	sigaction(SIG_WAKE, &wake, NULL); /* without SA_RESTART */
+	sigaction(SIGXFSZ, &ignore, NULL); /* a file size limit: EFBIG instead */
+	sigaction(SIG_WAKE, &wake, NULL);  /* without SA_RESTART */
 }
 
 static void *wait_for_signal(void *arg)
