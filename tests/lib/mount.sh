@@ -17,6 +17,7 @@
 #   cmfs_wait NAME [STATUS]      wait for its end (after a signal, say)
 #   cmfs_log NAME                what it printed
 #   loop_attach VAR ARG...       losetup --show -f ARG..., detached at the end
+#   loop_detach DEV              detach it now, and wait until it is
 #   mounted MNT                  is something really mounted there?
 #   track_mount MNT              unmount it at the end, too
 #   fd_flags PID FILE            octal open flags of the daemon's descriptors of FILE
@@ -29,6 +30,7 @@ set -euo pipefail
 : "${CMFS_TEST_DIR:=/var/tmp}"
 T=$(mktemp -d "$CMFS_TEST_DIR/cmfs-test.XXXXXX")
 LIB=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
+cd "$T" # what tools drop into the current folder goes with it
 declare -A PID=() MNT=()
 TRACKED_MOUNTS=()
 TRACKED_LOOPS=()
@@ -101,6 +103,21 @@ loop_attach() {
 	shift
 	ret=$(losetup --show -f "$@")
 	TRACKED_LOOPS+=("$ret")
+}
+
+# Somebody (udev) may still be looking at the device: then the kernel detaches it
+# later, and its number may be another's by the time of the trap.
+loop_detach() {
+	local i kept=()
+	losetup -d "$1"
+	for ((i = 0; i < 600; i++)); do
+		[ -e "/sys/block/${1#/dev/}/loop/backing_file" ] || break
+		sleep 0.05
+	done
+	for i in "${TRACKED_LOOPS[@]}"; do
+		[ "$i" = "$1" ] || kept+=("$i")
+	done
+	TRACKED_LOOPS=(${kept[@]+"${kept[@]}"})
 }
 
 track_mount() {

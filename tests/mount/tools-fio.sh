@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# fio with verification in every mode: small and mixed block sizes, aligned to
+# anything or to nothing, buffered and O_DIRECT, synchronous and 32 deep, durable
+# writes, two jobs on ranges of their own; and what it wrote is still right after
+# mounting anew (P4, P9).
+# shellcheck source=../lib/mount.sh
+. "$(dirname "$0")/../lib/mount.sh"
+
+fio --enghelp 2>/dev/null | grep -qw libaio || skip "fio has no libaio engine"
+
+# The jobs run at the same time, each on a region of its own.
+cat >"$T/jobs.fio" <<-EOF
+	[global]
+	filename=$T/mnt/img
+	size=4M
+	verify=crc32c
+	verify_fatal=1
+	verify_state_save=0
+	randseed=7
+	ioengine=libaio
+
+	[mixed 4k, deep, direct]
+	rw=randrw
+	bs=4k
+	iodepth=32
+	direct=1
+
+	[mixed 4k, cached]
+	offset=4M
+	rw=randrw
+	bs=4k
+	ioengine=psync
+
+	[ranges of sectors, deep, direct]
+	offset=8M
+	rw=randwrite
+	bsrange=512-64k
+	blockalign=512
+	iodepth=32
+	direct=1
+
+	[split sizes, cached, fsync]
+	offset=12M
+	rw=randwrite
+	bssplit=512/30:4k/30:64k/40
+	blockalign=512
+	ioengine=psync
+	fsync=100
+
+	[odd sizes, cached]
+	offset=16777217
+	rw=write
+	bsrange=777-33333
+	bs_unaligned
+	ioengine=psync
+
+	[odd sizes, deep, direct]
+	offset=21000001
+	rw=write
+	bsrange=777-33333
+	bs_unaligned
+	iodepth=32
+	direct=1
+
+	[odd sizes, one by one, direct]
+	offset=25200003
+	rw=write
+	bsrange=777-33333
+	bs_unaligned
+	direct=1
+
+	[dsync]
+	offset=30M
+	size=2M
+	rw=randwrite
+	bsrange=1k-32k
+	blockalign=1k
+	ioengine=psync
+	sync=dsync
+
+	[two, direct]
+	offset=32M
+	rw=randrw
+	bsrange=512-16k
+	blockalign=512
+	iodepth=8
+	direct=1
+	numjobs=2
+	offset_increment=4M
+
+	[blocks of 3k, deep, direct]
+	offset=40M
+	rw=randwrite
+	bs=3k
+	iodepth=32
+	direct=1
+EOF
+
+run() { # OPTION...
+	fio --minimal "$@" "$T/jobs.fio" >"$T/fio.log" 2>&1 ||
+		{ cat "$T/fio.log" && fail "cache=$mode: fio $*"; }
+	! grep -iE 'verify:|bad' "$T/fio.log" || fail "cache=$mode: fio $*"
+}
+
+mkdir "$T/mnt"
+for mode in $modes; do
+	rm -f "$T/img"
+	truncate -s 44M "$T/img"
+	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
+	run
+	cmfs_stop c
+	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
+	run --verify_only
+	# The verification can fail.
+	printf x | dd of="$T/mnt/img" bs=1 seek=42M oflag=seek_bytes conv=notrunc status=none
+	! fio --minimal --verify_only "$T/jobs.fio" >"$T/fio.log" 2>&1 ||
+		fail "cache=$mode: fio did not see a changed byte"
+	cmfs_stop c
+	expect $((44 << 20)) "$(stat -c %s "$T/img")" "cache=$mode: size"
+done
