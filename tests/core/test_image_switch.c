@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The live switch (P7), one at a time: what it does, in which order, and its failures. */
+#include "harness.h"
+
+#include "image_util.h"
+#include "mem_hold.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FOR_EACH_PAIR(from, to)                                                                    \
+	for (enum cmfs_cache_mode from = 0; from < CMFS_CACHE_MODES; from++)                       \
+		for (enum cmfs_cache_mode to = 0; to < CMFS_CACHE_MODES; to++)
+
+static const struct cmfs_cache_props *props_of(enum cmfs_cache_mode mode)
+{
+	return cmfs_cache_props(mode);
+}
+
+static void test_switch_for_each_pair_is_a_barrier(void **state)
+{
+	struct mem_image m;
+
+	for (size_t kind = 0; kind < MEM_KINDS; kind++) {
+		FOR_EACH_PAIR(from, to)
+		{
+			bool durable = props_of(from)->dsync || props_of(to)->flush;
+
+			mem_image_open(&m, from, &mem_kinds[kind]);
+			assert_int_equal(mem_image_fill(&m, 'a', 5000, 123, CMFS_VOLATILE), 0);
+			assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), 0);
+			assert_int_equal(cmfs_image_cache(m.image), to);
+			assert_int_equal(mem_store_is_durable(m.store), durable);
+			assert_true(mem_image_holds(&m, MEM_NOW, 'a', 5000, 123));
+			assert_int_equal(mem_store_size(m.store, MEM_NOW), 5123);
+			mem_image_finish(&m);
+		}
+	}
+}
+
+static void test_requests_after_a_switch_have_the_new_modes_durability(void **state)
+{
+	struct mem_image m;
+
+	for (size_t kind = 0; kind < MEM_KINDS; kind++) {
+		FOR_EACH_PAIR(from, to)
+		{
+			mem_image_open(&m, from, &mem_kinds[kind]);
+			assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), 0);
+			assert_int_equal(mem_image_fill(&m, 'a', 5000, 123, CMFS_VOLATILE), 0);
+			assert_int_equal(mem_image_holds(&m, MEM_DURABLE, 'a', 5000, 123),
+					 props_of(to)->dsync);
+			assert_int_equal(cmfs_image_truncate(m.image, 5000), 0);
+			assert_int_equal(mem_store_is_durable(m.store), props_of(to)->dsync);
+			assert_int_equal(cmfs_image_flush(m.image, true), 0);
+			assert_int_equal(mem_store_is_durable(m.store), props_of(to)->flush);
+			mem_image_finish(&m);
+		}
+	}
+}
+
+static void test_switch_for_each_pair_reopens_flushes_and_closes_in_order(void **state)
+{
+	struct mem_event log[8];
+	struct mem_image m;
+
+	FOR_EACH_PAIR(from, to)
+	{
+		struct {
+			enum mem_op op;
+			unsigned int opening;
+		} expected[4];
+		size_t n = 0;
+
+		expected[n].op = MEM_REOPEN;
+		expected[n++].opening = 0;
+		if (props_of(to)->flush) {
+			expected[n].op = MEM_FLUSH;
+			expected[n++].opening = 0;
+		}
+		if (props_of(to)->direct) {
+			expected[n].op = MEM_DROP_CACHE;
+			expected[n++].opening = 1;
+		}
+		expected[n].op = MEM_CLOSE;
+		expected[n++].opening = 0;
+
+		mem_image_open(&m, from, NULL);
+		assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), 0);
+		assert_int_equal(mem_disk_log(m.disk, log, ARRAY_SIZE(log)), n);
+		for (size_t i = 0; i < n; i++) {
+			assert_int_equal(log[i].op, expected[i].op);
+			assert_int_equal(log[i].opening, expected[i].opening);
+		}
+		assert_int_equal(mem_disk_openings(m.disk), 1);
+		mem_image_finish(&m);
+	}
+}
+
+static void test_switch_opens_as_the_new_mode_wants_it(void **state)
+{
+	struct cmfs_open_how how, expected;
+	struct mem_image m;
+
+	for (int readonly = 0; readonly <= 1; readonly++) {
+		FOR_EACH_PAIR(from, to)
+		{
+			if (readonly)
+				mem_image_open_readonly(&m, from);
+			else
+				mem_image_open(&m, from, NULL);
+			assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), 0);
+			how = m.image->be->how;
+			expected = cmfs_image_open_how(to, readonly);
+			assert_int_equal(how.direct, expected.direct);
+			assert_int_equal(how.dsync, expected.dsync);
+			assert_int_equal(how.readonly, readonly);
+			assert_int_equal(cmfs_image_readonly(m.image), readonly);
+			mem_image_finish(&m);
+		}
+	}
+}
+
+/* ---- failures ---- */
+
+/* The mode @from holds in full: its descriptor, its durability. */
+static void check_old_mode_holds(struct mem_image *m, enum cmfs_cache_mode from)
+{
+	assert_int_equal(cmfs_image_cache(m->image), from);
+	assert_int_equal(m->image->be->how.direct, props_of(from)->direct);
+	assert_int_equal(m->image->be->how.dsync, props_of(from)->dsync);
+	assert_int_equal(mem_disk_openings(m->disk), 1);
+	assert_true(mem_image_holds(m, MEM_NOW, 'a', 5000, 123));
+}
+
+static void test_switch_when_the_reopen_fails_changes_nothing(void **state)
+{
+	struct cmfs_err err;
+	struct mem_image m;
+
+	FOR_EACH_PAIR(from, to)
+	{
+		mem_image_open(&m, from, NULL);
+		assert_int_equal(mem_image_fill(&m, 'a', 5000, 123, CMFS_VOLATILE), 0);
+		mem_disk_fail(m.disk, MEM_REOPEN, 0, 1, -EOPNOTSUPP);
+		mem_disk_clear_log(m.disk);
+		err.msg[0] = '\0';
+		assert_int_equal(cmfs_image_set_cache(m.image, to, &err), -EOPNOTSUPP);
+		assert_string_not_equal(err.msg, "");
+		check_old_mode_holds(&m, from);
+		assert_int_equal(mem_disk_count(m.disk, MEM_REOPEN), 1);
+		assert_int_equal(mem_disk_count(m.disk, MEM_FLUSH), 0);
+		assert_int_equal(mem_disk_count(m.disk, MEM_CLOSE), 0);
+
+		/* A next attempt may do better; the image has not failed. */
+		assert_int_equal(cmfs_image_error(m.image), 0);
+		assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), 0);
+		assert_int_equal(cmfs_image_cache(m.image), to);
+		mem_image_finish(&m);
+	}
+}
+
+static void test_switch_when_the_flush_fails_keeps_the_old_mode(void **state)
+{
+	struct cmfs_failure failure;
+	struct cmfs_err err;
+	struct mem_image m;
+
+	FOR_EACH_PAIR(from, to)
+	{
+		if (!props_of(to)->flush)
+			continue;
+		mem_image_open(&m, from, NULL);
+		assert_int_equal(mem_image_fill(&m, 'a', 5000, 123, CMFS_VOLATILE), 0);
+		mem_disk_fail(m.disk, MEM_FLUSH, 0, 1, -EIO);
+		err.msg[0] = '\0';
+		assert_int_equal(cmfs_image_set_cache(m.image, to, &err), -EIO);
+		assert_non_null(strstr(err.msg, props_of(to)->name));
+		check_old_mode_holds(&m, from);
+		/* It was a flush, and it failed: P5. */
+		assert_true(cmfs_image_take_failure(m.image, &failure));
+		assert_int_equal(failure.error, -EIO);
+		assert_int_equal(cmfs_image_flush(m.image, true), props_of(from)->flush ? -EIO : 0);
+		mem_image_finish(&m);
+	}
+}
+
+static void test_switch_when_the_caller_wants_no_message_still_fails(void **state)
+{
+	struct mem_image m;
+
+	mem_image_open(&m, CMFS_CACHE_WRITEBACK, NULL);
+	mem_disk_fail(m.disk, MEM_REOPEN, 0, 1, -EACCES);
+	assert_int_equal(cmfs_image_set_cache(m.image, CMFS_CACHE_NONE, NULL), -EACCES);
+	mem_disk_fail(m.disk, MEM_FLUSH, 0, 1, -EIO);
+	assert_int_equal(cmfs_image_set_cache(m.image, CMFS_CACHE_NONE, NULL), -EIO);
+	mem_image_finish(&m);
+}
+
+/* ---- with a request inside ---- */
+
+struct request {
+	struct thread thread;
+	struct mem_image *m;
+	int fill;
+	enum cmfs_cache_mode to;
+};
+
+static void write_block(void *arg)
+{
+	struct request *q = arg;
+
+	THREAD_CHECK(mem_image_fill(q->m, q->fill, 4096, 0, CMFS_VOLATILE) == 0);
+}
+
+static void switch_mode(void *arg)
+{
+	struct request *q = arg;
+
+	THREAD_CHECK(cmfs_image_set_cache(q->m->image, q->to, NULL) == 0);
+}
+
+/*
+ * A write stands in the backend; the switch has reopened and waits for it with
+ * the gate closed; a second write comes and waits for the switch.
+ */
+static void test_switch_waits_for_those_inside_and_later_ones_for_it(void **state)
+{
+	FOR_EACH_PAIR(from, to)
+	{
+		struct mem_hold hold = MEM_HOLD_INITIALIZER;
+		struct mem_config config = mem_kinds[0];
+		struct mem_image m;
+		struct request inside = { .m = &m, .fill = 'a' }, late = { .m = &m, .fill = 'b' };
+		struct request switcher = { .m = &m, .to = to };
+
+		config.hook = mem_hold_hook;
+		config.hook_arg = &hold;
+		mem_image_open(&m, from, &config);
+		mem_hold_arm(&hold, MEM_WRITE, MEM_BEFORE);
+		thread_start(&inside.thread, write_block, &inside);
+		mem_hold_wait(&hold);
+
+		thread_start(&switcher.thread, switch_mode, &switcher);
+		WAIT_UNTIL(gate_is_closed(m.image));
+		thread_start(&late.thread, write_block, &late);
+		WAIT_UNTIL(gate_waiting(m.image) == 1);
+		assert_int_equal(mem_disk_count(m.disk, MEM_REOPEN), 1);
+		assert_int_equal(mem_disk_count(m.disk, MEM_FLUSH), 0);
+		assert_int_equal(mem_disk_count(m.disk, MEM_WRITE), 1);
+		assert_int_equal(cmfs_image_cache(m.image), from);
+		assert_false(thread_done(&switcher.thread));
+
+		mem_hold_release(&hold);
+		thread_join(&inside.thread);
+		thread_join(&switcher.thread);
+		thread_join(&late.thread);
+		assert_int_equal(cmfs_image_cache(m.image), to);
+		assert_true(mem_image_holds(&m, MEM_NOW, 'b', 4096, 0));
+		assert_int_equal(mem_image_holds(&m, MEM_DURABLE, 'b', 4096, 0),
+				 props_of(to)->dsync);
+		mem_image_finish(&m);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_switch_for_each_pair_is_a_barrier),
+		cmocka_unit_test(test_requests_after_a_switch_have_the_new_modes_durability),
+		cmocka_unit_test(test_switch_for_each_pair_reopens_flushes_and_closes_in_order),
+		cmocka_unit_test(test_switch_opens_as_the_new_mode_wants_it),
+		cmocka_unit_test(test_switch_when_the_reopen_fails_changes_nothing),
+		cmocka_unit_test(test_switch_when_the_flush_fails_keeps_the_old_mode),
+		cmocka_unit_test(test_switch_when_the_caller_wants_no_message_still_fails),
+		cmocka_unit_test(test_switch_waits_for_those_inside_and_later_ones_for_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
