@@ -246,15 +246,37 @@ static void settle(struct file_backend *f, uint64_t off, uint64_t len)
 	posix_fadvise(f->fd, start, end - start, POSIX_FADV_DONTNEED);
 }
 
+/*
+ * A change that begins or ends inside a page zeroes a part of it, or writes back
+ * what was beside it, through the page cache; so does growth with the page in
+ * which the file ended.
+ */
+static void settle_edge(struct file_backend *f, uint64_t pos)
+{
+	if (f->base.how.direct && pos % f->base.geo.exact_block != 0)
+		settle(f, pos, 1);
+}
+
+static uint64_t size_or_zero(struct file_backend *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
 			    enum cmfs_durability durability)
 {
 	struct file_backend *f = to_file(be);
+	uint64_t old_size = size_or_zero(f);
 	int r = write_all(f->exact_fd, buf, len, off, rwf_flags(be, durability));
 
-	if (r == 0)
-		settle(f, off, len);
-	return r;
+	if (r < 0)
+		return r;
+	settle(f, off, len);
+	if (old_size < off)
+		settle_edge(f, old_size);
+	return 0;
 }
 
 static int file_flush(struct cmfs_backend *be, bool datasync)
@@ -280,11 +302,12 @@ static int file_getattr(struct cmfs_backend *be, struct stat *ret)
 static int file_truncate(struct cmfs_backend *be, uint64_t size)
 {
 	struct file_backend *f = to_file(be);
+	uint64_t old_size = size_or_zero(f);
 
 	if (ftruncate(f->fd, size) < 0)
 		return -errno;
-	if (size % be->geo.align != 0)
-		settle(f, size - 1, 1);
+	settle_edge(f, size);
+	settle_edge(f, old_size);
 	return 0;
 }
 
@@ -298,13 +321,13 @@ static int file_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool kee
 	};
 	struct file_backend *f = to_file(be);
 	int mode = modes[what] | (keep_size ? FALLOC_FL_KEEP_SIZE : 0);
+	uint64_t old_size = size_or_zero(f);
 
 	if (fallocate(f->fd, mode, off, len) < 0)
 		return -errno;
-	if (off % be->geo.align != 0)
-		settle(f, off, 1);
-	if ((off + len) % be->geo.align != 0)
-		settle(f, off + len - 1, 1);
+	settle_edge(f, off);
+	settle_edge(f, off + len);
+	settle_edge(f, old_size);
 	return 0;
 }
 

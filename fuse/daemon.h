@@ -4,6 +4,8 @@
 
 #include "cmfs/error.h"
 
+#include <stdbool.h>
+
 /*
  * Going to the background so that the command returns only when the mount works
  * or when it is known why it does not (P10): the daemon is forked at the start
@@ -12,8 +14,9 @@
  */
 struct cmfs_daemon {
 	const char *pid_file; /* as given, or NULL */
-	char *pid_path;	      /* absolute, once written */
-	int pipe;	      /* to the waiting command; -1 in the foreground */
+	int pid_dir;	      /* its folder, as it was before the mount; -1: none */
+	bool pid_written;
+	int pipe; /* to the waiting command; -1 in the foreground */
 };
 
 /**
@@ -23,6 +26,15 @@ struct cmfs_daemon {
  * when the daemon is ready, else with the daemon's exit status.
  */
 int cmfs_daemon_start(struct cmfs_daemon *daemon, int foreground, struct cmfs_err *err);
+
+/**
+ * cmfs_daemon_check_pid_file() - before the mount: can the pid file be written?
+ *
+ * Not inside the mount: nobody could read it there, and a daemon that looked up
+ * such a path would wait for itself. Its folder is opened for later use.
+ */
+int cmfs_daemon_check_pid_file(struct cmfs_daemon *daemon, const char *mountpoint,
+			       struct cmfs_err *err);
 
 /**
  * cmfs_daemon_ready() - the mount works: write the pid file, let the command

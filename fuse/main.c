@@ -165,7 +165,7 @@ static int on_ready(void *arg)
 static int run(const struct cmfs_options *o)
 {
 	struct start start = {
-		.daemon = { .pid_file = o->pid_file, .pipe = -1 },
+		.daemon = { .pid_file = o->pid_file, .pid_dir = -1, .pipe = -1 },
 		.err = { "the mount was gone before it was ready" },
 		.result = -ENOTCONN,
 	};
@@ -183,7 +183,9 @@ static int run(const struct cmfs_options *o)
 	cmfs_jobs_init(&fs.jobs);
 	init_root(&fs);
 
-	r = open_images(&fs, o, &start.err);
+	r = cmfs_daemon_check_pid_file(&start.daemon, o->mountpoint, &start.err);
+	if (r == 0)
+		r = open_images(&fs, o, &start.err);
 	if (r == 0)
 		r = cmfs_session_mount(&fs, o, &start.err);
 	if (r == 0) {

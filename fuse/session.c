@@ -7,8 +7,11 @@
 #include "signals.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* More than the kernel sends at a time: some always wait for the device. */
 #define MAX_THREADS    32
@@ -24,6 +27,12 @@ static struct {
 	char last[1024];
 } libfuse_log;
 
+static void note_libfuse_line(const char *line)
+{
+	snprintf(libfuse_log.last, sizeof(libfuse_log.last), "%s",
+		 strncmp(line, "fuse: ", 6) == 0 ? line + 6 : line);
+}
+
 static void on_libfuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	char line[1024];
@@ -35,10 +44,40 @@ static void on_libfuse_log(enum fuse_log_level level, const char *fmt, va_list a
 	if (level == FUSE_LOG_DEBUG)
 		fprintf(stderr, "%s\n", line);
 	else if (libfuse_log.keep)
-		snprintf(libfuse_log.last, sizeof(libfuse_log.last), "%s",
-			 strncmp(line, "fuse: ", 6) == 0 ? line + 6 : line);
+		note_libfuse_line(line);
 	else if (len > 0)
 		cmfs_log(LOG_WARNING, "%s", line);
+}
+
+/*
+ * fusermount3 explains itself on the standard error that it inherits: that goes
+ * into a file meanwhile, and its last line becomes the reason.
+ */
+static int mount_quietly(struct fuse_session *se, const char *mountpoint)
+{
+	int file = memfd_create("cmfs-mount-errors", MFD_CLOEXEC);
+	int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	char text[1024];
+	ssize_t n;
+	int r;
+
+	if (file >= 0 && saved >= 0)
+		dup2(file, STDERR_FILENO);
+	r = fuse_session_mount(se, mountpoint);
+	if (saved >= 0)
+		dup2(saved, STDERR_FILENO);
+	n = file >= 0 ? pread(file, text, sizeof(text) - 1, 0) : 0;
+	if (n > 0) {
+		while (n > 0 && text[n - 1] == '\n')
+			n--;
+		text[n] = '\0';
+		note_libfuse_line(strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text);
+	}
+	if (file >= 0)
+		close(file);
+	if (saved >= 0)
+		close(saved);
+	return r;
 }
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
@@ -119,7 +158,7 @@ int cmfs_session_mount(struct cmfs_fs *fs, const struct cmfs_options *options, s
 		fs->se = fuse_session_new(&args, &ops, sizeof(ops), fs);
 		r = fs->se ? 0 : -EINVAL;
 	}
-	if (r == 0 && fuse_session_mount(fs->se, mountpoint) != 0) {
+	if (r == 0 && mount_quietly(fs->se, mountpoint) != 0) {
 		fuse_session_destroy(fs->se);
 		fs->se = NULL;
 		r = -EIO;
