@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # PID is mount.sh's
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Daemons in the background, which are nobody's children. Sourced after mount.sh.
@@ -8,13 +8,12 @@
 
 daemon_of() {
 	local -n ret_pid=$1
-	local args p
+	local first file
 	ret_pid=""
-	for p in /proc/[0-9]*; do
-		mapfile -d '' -t args <"$p/cmdline" 2>/dev/null || continue
-		case "${args[0]:-}" in cmfs | */cmfs) ;; *) continue ;; esac
-		case " ${args[*]} " in *" $2 "*) ret_pid=${p#/proc/} ;; esac
-	done
+	while read -r file; do # cmdline files with the mountpoint as an argument
+		read -r -d '' first <"$file" || continue
+		case "$first" in cmfs | */cmfs) ret_pid=$(cut -d / -f 3 <<<"$file") ;; esac
+	done < <(grep -lszxF -e "$2" /proc/[0-9]*/cmdline || true)
 	[ -n "$ret_pid" ] || fail "no cmfs serves $2"
 	PID["daemon-$ret_pid"]=$ret_pid
 	: >"$T/daemon-$ret_pid.log"
@@ -23,7 +22,8 @@ daemon_of() {
 daemon_gone() {
 	local i
 	for ((i = 0; i < 1200; i++)); do
-		if ! kill -0 "$1" 2>/dev/null; then
+		# A zombie has ended; init may take its time to notice.
+		if ! grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status"; then
 			unset "PID[daemon-$1]"
 			return 0
 		fi

@@ -21,10 +21,11 @@ fileop_start() {
 }
 
 fileop_stop() {
-	exec {OP_IN}>&- {OP_OUT}<&-
-	# Daemons that were started meanwhile have the pipe, too: no end of file comes.
+	# Ended by a signal, not by the end of its input: at an exit LeakSanitizer runs,
+	# with a process of its own that may outlive this one and keep files open.
 	kill "${PID["op"]}" 2>/dev/null || true
 	wait "${PID["op"]}" 2>/dev/null || true
+	exec {OP_IN}>&- {OP_OUT}<&-
 	unset "PID[op]"
 }
 

@@ -11,7 +11,8 @@
 #       pwritev2:FLAGS:RWF     a write; FLAGS of the descriptor: plain, or of
 #                              direct,dsync; RWF: 0, RWF_DSYNC, RWF_SYNC
 #       CALL:FLAGS             another call on an image
-#       reply                  the answer to a request
+#       reply                  the answer to a request, but for questions about
+#                              attributes, which come at any time
 #       EARLY-reply            an answer while a call on an image is not done
 #   calls                      such lines as they are, without thread and paths
 #
@@ -96,6 +97,9 @@ events() {
 		# ENOSYS: once for a request that libfuse does not know.
 		if ($0 ~ /\\0\\0\\0\\0\\0\\0\\0\\0", iov_len=16}/ || $0 ~ /"\\20\\0\\0\\0\\3[03][32]\\377\\377\\377/)
 			next
+		if (/iov_len=104}/ && !busy[$1])
+			next
+		busy[$1] = 0
 		early = ""
 		for (tid in pending)
 			early = "EARLY-"
@@ -108,6 +112,7 @@ events() {
 		word = part[1] ":" ((part[2] in class) ? class[part[2]] : "?")
 		if (part[1] == "pwritev2")
 			word = word ":" ($0 ~ /RWF_DSYNC/ ? "RWF_DSYNC" : $0 ~ /RWF_SYNC/ ? "RWF_SYNC" : "0")
+		busy[$1] = 1
 		if (/<unfinished/)
 			pending[$1] = word
 		say(word)

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A pid file that would lie inside the mount is refused like any other that cannot be
+# written (P10), by whatever path it is reached; the command does not hang.
+# shellcheck source=../lib/mount.sh
+. "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/daemon.sh
+. "$LIB/daemon.sh"
+
+mkdir "$T/mnt" "$T/mnt/below"
+ln -s "$T/mnt" "$T/link"
+echo hello >"$T/img"
+pid=""
+for file in mnt/pid link/pid mnt/below/pid mnt/img; do
+	for how in -f ""; do
+		status=0
+		# shellcheck disable=SC2086 # no argument if empty
+		timeout -k 1 20 "$CMFS" $how -P "$T/$file" "$T/img" "$T/mnt" >"$T/out" 2>"$T/err" ||
+			status=$?
+		case $status in
+		124 | 137)
+			if [ -z "$how" ]; then # in the background it is not timeout's child
+				daemon_of pid "$T/mnt"
+				kill -KILL "$pid"
+			fi
+			umount -l "$T/mnt"
+			fail "cmfs $how -P $file: hangs"
+			;;
+		esac
+		expect 1 "$status" "status of cmfs $how -P $file"
+		expect 1 "$(wc -l <"$T/err")" "lines from cmfs $how -P $file"
+		grep "^cmfs: .*$file: " "$T/err" || fail "cmfs $how -P $file: $(cat "$T/err")"
+		! mounted "$T/mnt" || fail "cmfs $how -P $file: mounted all the same"
+		expect below "$(ls "$T/mnt")" "$file: what is left"
+	done
+done

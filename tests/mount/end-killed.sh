@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The daemon may die (P11): SIGKILL under load, in every mode. Accesses fail with
+# ENOTCONN rather than hang, every acknowledged write is in the image, and cmfs on the
+# same mountpoint just works, over a dead mount or two.
+# shellcheck source=../lib/mount.sh
+. "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/fileop.sh
+. "$LIB/fileop.sh"
+# shellcheck source=../lib/acked.sh
+. "$LIB/acked.sh"
+
+[ "$(id -u)" = 0 ] || skip "clearing a dead mount needs root or fusermount3"
+killed() {
+	kill -KILL "${PID[c]}"
+	wait "${PID[c]}" 2>/dev/null || true
+	unset "PID[c]"
+	rm -f "$T"/?.pid # it could not
+}
+
+mkdir "$T/mnt"
+for mode in $modes; do
+	head -c 4M /dev/zero >"$T/img"
+	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
+	fileop_start
+	ok open 1 "$T/mnt/img"
+	ok mmap 1 3145728 65536
+	ok poke 1 0 4096 m
+	acked_start "$T/mnt/img"
+	killed
+	acked_wait >"$T/ends"
+	cat "$T/ends"
+	expect 3 "$(grep -cE 'ENOTCONN|ECONNABORTED' "$T/ends")" "$mode: writers that ended so"
+	for command in "write 1 0 4096 x" "fsync 1" "truncate 1 0" "cache 1 none" \
+		"open 2 $T/mnt/img" "fallocate 1 punch 0 4096"; do
+		# shellcheck disable=SC2086 # words
+		want ENOTCONN $command
+	done
+	answer=$(op msync 1)
+	case $answer in E*) ;; *) fail "$mode: msync of what cannot be written: $answer" ;; esac
+	timeout 30 stat "$T/mnt" 2>"$T/err" && fail "$mode: stat of a dead mount worked"
+	grep -q "Transport endpoint is not connected" "$T/err" || fail "$(cat "$T/err")"
+	acked_check "$T/img"
+
+	# Again on the same mountpoint, with files of the dead mount still open.
+	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
+	fileop_stop
+	acked_check "$T/mnt/img"
+	echo again | dd of="$T/mnt/img" conv=notrunc status=none
+	killed
+	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
+	expect again "$(head -n 1 "$T/mnt/img")"
+	cmfs_stop c
+	expect 0 "$(grep -c " $T/mnt " /proc/mounts || true)" "$mode: mounts that are left"
+	rm "$T/img"
+done
+
+# In the background, over two dead mounts, one upon the other, by a relative path.
+echo hello >"$T/img"
+cmfs_start c "$T/img" "$T/mnt"
+cmfs_start d "$T/img" "$T/mnt"
+killed
+PID["c"]=${PID[d]}
+unset "PID[d]"
+killed
+cd "$T"
+"$CMFS" -P pid img mnt/ 2>err || fail "$(cat err)"
+expect hello "$(cat mnt/img)"
+umount mnt
+expect 0 "$(grep -c " $T/mnt " /proc/mounts || true)" "mounts that are left"
+while [ -e pid ]; do
+	sleep 0.05
+done
+cd /

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Direct means direct (P6): in none and directsync cachestat(2) finds no page of the
+# image in the host's page cache after any operation, aligned or not. Writeback is
+# the control: there it finds some.
+# shellcheck source=../lib/mount.sh
+. "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/fileop.sh
+. "$LIB/fileop.sh"
+
+mkdir "$T/mnt"
+drop_cache() {
+	sync "$T/img"
+	dd if="$T/img" iflag=nocache count=0 status=none
+}
+
+found=0
+none_cached() { # COMMAND...
+	local pages
+	ok "$@"
+	pages=$(op cachestat 9)
+	done=$((done + 1))
+	[ "$pages" != 0 ] || return 0
+	echo "$mode: $* left $pages pages in the host's cache"
+	found=$((found + 1))
+	drop_cache
+}
+
+for mode in none directsync writeback; do
+	head -c 2000000 /dev/zero >"$T/img"
+	drop_cache
+	fileop_start
+	ok open 9 "$T/img" rdonly
+	answer=$(op cachestat 9)
+	[ "$answer" != ENOSYS ] || skip "the kernel has no cachestat(2)"
+	expect 0 "$answer" "before"
+	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
+	ok open 1 "$T/mnt/img"
+	ok open 2 "$T/mnt/img" direct
+	if [ "$mode" = writeback ]; then
+		ok write 1 0 40960 a
+		answer=$(op cachestat 9)
+		[ "$answer" -ge 10 ] || fail "control: writeback, but $answer pages are cached"
+		ok cache 1 none # what earlier modes left goes, too
+		expect 0 "$(op cachestat 9)" "after the switch to none"
+		fileop_stop
+		cmfs_stop c
+		continue
+	fi
+
+	done=0
+	none_cached read 1 0 65536
+	none_cached read 1 13 40000
+	none_cached read 2 512 4096
+	none_cached read 1 1999000 4096 # over the end
+	none_cached write 1 0 65536 a
+	none_cached write 2 65536 4096 b
+	none_cached write 1 100 10 c       # inside a block
+	none_cached write 1 4000 10000 d   # two edges
+	none_cached write 1 1999990 5 e    # in the block that the end cuts
+	none_cached write 1 2000000 5 f    # append, from an unaligned end
+	none_cached write 1 2000005 9000 g # the same, over blocks
+	none_cached write 1 3000001 7 h    # past the end: a hole between
+	none_cached write 1 3000009 70000 i dsync
+	none_cached write 2 3112960 4096 j # past an unaligned end, itself aligned
+	none_cached fsync 1
+	for size in 3000000 2999999 1500001 1500011 1501111 1500672 4194304 4194305 6000640 1000; do
+		none_cached truncate 1 $size
+	done
+	none_cached truncate 1 2097152
+	none_cached write 1 0 131072 k
+	for off in 0 512 1000 4095 4097 12345; do
+		none_cached fallocate 1 punch $off 8192
+		none_cached fallocate 1 zero $((off + 65536)) 777
+	done
+	none_cached fallocate 1 alloc 2097152 100001
+	none_cached copy 1 0 1 300000 50001
+	none_cached mmap 1 0 65536
+	none_cached peek 1 0 65536
+	none_cached poke 1 5 5000 m
+	none_cached msync 1
+	none_cached munmap 1
+	echo "$mode: $done operations"
+	fileop_stop
+	cmfs_stop c
+done
+[ $found = 0 ] || fail "$found operations left pages in the host's cache"

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What the daemon asks of the host in each mode for one operation at a time: which
+# descriptor, which RWF flag, which flush, and that each comes before the reply of
+# its request (P1, P2, P3, P4). An aligned write is exactly one pwritev2.
+CMFS_DETECT_LEAKS=0
+# shellcheck source=../lib/mount.sh
+. "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/fileop.sh
+. "$LIB/fileop.sh"
+# shellcheck source=../lib/strace.sh
+. "$LIB/strace.sh"
+
+# What a mode's row in PROMISES' table comes to.
+#   $f      flags of the descriptor
+#   $flush  "": a flush request does nothing
+#   $after  the flush after a change that is no write, "" if none is owed
+#   $dsync $sync  what O_DSYNC and O_SYNC add to a write
+#   $fd $fs the FSYNC request that the kernel sends after such a write, on cached
+#           handles only
+set_wanted() { # MODE
+	local cached_fd="fdatasync:$f reply" cached_fs="fsync:$f reply"
+	flush=1 after="" dsync=RWF_DSYNC sync=RWF_SYNC fd="" fs=""
+	case $1 in
+	writeback) fd=$cached_fd fs=$cached_fs ;;
+	none) ;;
+	writethrough) after=fdatasync:$f dsync=0 fd=$cached_fd fs=$cached_fs ;;
+	directsync) after=fdatasync:$f dsync=0 ;;
+	unsafe) flush="" dsync=0 sync=0 fd=reply fs=reply ;;
+	esac
+}
+
+words() { # normalise spaces: empty parts of a wanted line leave some
+	echo "$*" | xargs
+}
+
+check() { # NAME WANTED COMMAND...
+	local name=$1 wanted got
+	wanted=$(words "$2")
+	shift 2
+	ok mark 1 "$name"
+	"$@"
+	ok mark 1 "$name-end"
+	got=$(section c "$name" "$name-end" | tee "$T/section" | events)
+	printf -- '-- %s, %s: %s\n' "$mode" "$name" "$got"
+	calls <"$T/section"
+	expect "$wanted" "$got" "$mode, $name"
+}
+
+declare -A flags=([writeback]=plain [none]=direct [writethrough]=dsync
+	[directsync]="direct,dsync" [unsafe]=plain)
+mkdir "$T/mnt"
+for mode in $modes; do
+	f=${flags[$mode]}
+	set_wanted "$mode"
+	fallocate -l 1M "$T/img"
+	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
+	fileop_start
+	ok open 1 "$T/mnt/img"
+	ok open 2 "$T/mnt/img" dsync
+	ok open 3 "$T/mnt/img" sync
+	ok mmap 1 0 65536
+	ok peek 1 0 65536
+	strace_start c
+
+	check write "pwritev2:$f:0 reply" ok write 1 0 4096 a
+	check O_DSYNC "pwritev2:$f:$dsync reply $fd" ok write 2 4096 4096 b
+	check O_SYNC "pwritev2:$f:$sync reply $fs" ok write 3 8192 4096 c
+	check RWF_DSYNC "pwritev2:$f:$dsync reply $fd" ok write 1 12288 4096 d dsync
+	check RWF_SYNC "pwritev2:$f:$sync reply $fs" ok write 1 12288 4096 e sync
+	check fsync "${flush:+fsync:$f} reply" ok fsync 1
+	check fdatasync "${flush:+fdatasync:$f} reply" ok fdatasync 1
+	check truncate "ftruncate:$f $after reply" ok truncate 1 2097152
+	check fallocate "fallocate:$f $after reply" ok fallocate 1 alloc 2097152 4096
+	check punch "fallocate:$f $after reply" ok fallocate 1 punch 131072 4096
+	check zero "fallocate:$f $after reply" ok fallocate 1 zero 139264 4096
+	case $mode in
+	none | directsync) copy="pread64:$f pwritev2:$f:0" ;;
+	*) copy=copy_file_range:$f ;;
+	esac
+	check copy_file_range "$copy $after reply" ok copy 1 0 1 524288 65536
+	ok poke 1 0 4096 m
+	check msync "pwritev2:$f:0 reply ${flush:+fdatasync:$f} reply" ok msync 1
+	want "4096 m" read 1 0 4096
+
+	fileop_stop
+	umount "$T/mnt"
+	cmfs_wait c
+	strace_stop c
+	got=$(sed -n "/mark.msync-end/,\$p" "$T/c.strace" | cat "$T/c.fds" - |
+		sed 's/^\([0-9]* openat\)/fd \1/' | events | xargs -n 1 | grep -E '^(f|fdata)?sync' || true)
+	echo "-- $mode, umount: $got"
+	expect "${flush:+fsync:$f}" "$got" "$mode, umount"
+	[ "$mode" != unsafe ] || ! grep -v fgetxattr "$T/c.strace" | grep -E 'sync(_file_range)?\(|RWF_|SYNC\)' ||
+		fail "unsafe: a flush after all"
+	rm "$T/img" "$T/c.strace"
+done
