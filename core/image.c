@@ -105,17 +105,22 @@ int cmfs_image_check_failed(struct cmfs_image *image)
 	return atomic_load_explicit(&image->failed_error, memory_order_acquire) ? -EIO : 0;
 }
 
-bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret)
+bool cmfs_image_failure(struct cmfs_image *image, struct cmfs_failure *ret)
 {
 	const char *operation = atomic_load(&image->failed_operation);
 
-	if (!operation || atomic_exchange(&image->failure_taken, true))
+	if (!operation)
 		return false;
 	*ret = (struct cmfs_failure){
 		.operation = operation,
 		.error = atomic_load(&image->failed_error),
 	};
 	return true;
+}
+
+bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret)
+{
+	return cmfs_image_failure(image, ret) && !atomic_exchange(&image->failure_taken, true);
 }
 
 int cmfs_image_error(struct cmfs_image *image)

@@ -28,12 +28,25 @@ static int cache_remove(struct cmfs_file *file, struct cmfs_err *err)
 	return cmfs_image_revert_cache(file->image, err);
 }
 
+/* What made the image fail (P5). */
+static int error_get(struct cmfs_file *file, char *value, size_t size)
+{
+	struct cmfs_failure failure;
+
+	if (!cmfs_image_failure(file->image, &failure))
+		return snprintf(value, size, "none");
+	return snprintf(value, size, "%s: %s", failure.operation, strerror(-failure.error));
+}
+
+#define ERROR_XATTR CMFS_CONTROL_PREFIX "error"
+
 static const struct cmfs_control_key keys[] = {
 	{ CMFS_CACHE_XATTR, cache_get, cache_set, cache_remove },
+	{ ERROR_XATTR, error_get },
 };
 
 /* All names in keys[], for the root directory. */
-#define KEY_NAMES CMFS_CACHE_XATTR
+#define KEY_NAMES CMFS_CACHE_XATTR " " ERROR_XATTR
 
 static const struct {
 	const char *name, *value;

@@ -4,8 +4,6 @@
 
 #include "cmfs/error.h"
 
-#include <stdbool.h>
-
 /*
  * Going to the background so that the command returns only when the mount works
  * or when it is known why it does not (P10): the daemon is forked at the start
@@ -13,9 +11,6 @@
  * for its word.
  */
 struct cmfs_daemon {
-	const char *pid_file; /* as given, or NULL */
-	int pid_dir;	      /* its folder, as it was before the mount; -1: none */
-	bool pid_written;
 	int pipe; /* to the waiting command; -1 in the foreground */
 };
 
@@ -28,21 +23,9 @@ struct cmfs_daemon {
 int cmfs_daemon_start(struct cmfs_daemon *daemon, int foreground, struct cmfs_err *err);
 
 /**
- * cmfs_daemon_check_pid_file() - before the mount: can the pid file be written?
- *
- * Not inside the mount: nobody could read it there, and a daemon that looked up
- * such a path would wait for itself. Its folder is opened for later use.
- */
-int cmfs_daemon_check_pid_file(struct cmfs_daemon *daemon, const char *mountpoint,
-			       struct cmfs_err *err);
-
-/**
- * cmfs_daemon_ready() - the mount works: write the pid file, let the command
- * return, leave its terminal and directory.
+ * cmfs_daemon_ready() - the mount works: let the command return,
+ * leave its terminal and directory.
  */
 int cmfs_daemon_ready(struct cmfs_daemon *daemon, struct cmfs_err *err);
-
-/** cmfs_daemon_finish() - remove the pid file. */
-void cmfs_daemon_finish(struct cmfs_daemon *daemon);
 
 #endif

@@ -16,6 +16,11 @@ void cmfs_log(int level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	/* One line, also when a file's name has more. */
+	for (char *p = line; *p; p++) {
+		if ((unsigned char)*p < ' ')
+			*p = '?';
+	}
 	if (atomic_load(&to_syslog))
 		syslog(level, "%s", line);
 	else

@@ -8,6 +8,7 @@
 #include "cmfs/image_spec.h"
 #include "daemon.h"
 #include "log.h"
+#include "pid_file.h"
 #include "session.h"
 #include "signals.h"
 
@@ -150,6 +151,7 @@ static void init_root(struct cmfs_fs *fs)
 
 struct start {
 	struct cmfs_daemon daemon;
+	struct cmfs_pid_file pid_file;
 	struct cmfs_err err;
 	int result; /* of getting ready; -ENOTCONN until the kernel has accepted the mount */
 };
@@ -158,14 +160,17 @@ static int on_ready(void *arg)
 {
 	struct start *start = arg;
 
-	start->result = cmfs_daemon_ready(&start->daemon, &start->err);
+	start->result = cmfs_pid_file_write(&start->pid_file, &start->err);
+	if (start->result == 0)
+		start->result = cmfs_daemon_ready(&start->daemon, &start->err);
 	return start->result;
 }
 
 static int run(const struct cmfs_options *o)
 {
 	struct start start = {
-		.daemon = { .pid_file = o->pid_file, .pid_dir = -1, .pipe = -1 },
+		.daemon = { .pipe = -1 },
+		.pid_file = { .path = o->pid_file, .folder = -1 },
 		.err = { "the mount was gone before it was ready" },
 		.result = -ENOTCONN,
 	};
@@ -183,7 +188,7 @@ static int run(const struct cmfs_options *o)
 	cmfs_jobs_init(&fs.jobs);
 	init_root(&fs);
 
-	r = cmfs_daemon_check_pid_file(&start.daemon, o->mountpoint, &start.err);
+	r = cmfs_pid_file_check(&start.pid_file, o->mountpoint, &start.err);
 	if (r == 0)
 		r = open_images(&fs, o, &start.err);
 	if (r == 0)
@@ -201,7 +206,7 @@ static int run(const struct cmfs_options *o)
 	closed = close_images(&fs);
 	cmfs_session_unmount(&fs);
 	cmfs_jobs_finish(&fs.jobs);
-	cmfs_daemon_finish(&start.daemon);
+	cmfs_pid_file_remove(&start.pid_file);
 	return r < 0 ? r : closed;
 }
 
@@ -212,7 +217,7 @@ int main(int argc, char **argv)
 	int status = 0;
 
 	if (cmfs_options_parse(argc, argv, &options, &err) < 0) {
-		fprintf(stderr, "cmfs: %s\n", err.msg);
+		cmfs_log(LOG_ERR, "%s", err.msg);
 		status = 2;
 	} else if (options.help) {
 		cmfs_options_help(stdout);

@@ -120,5 +120,13 @@ int cmfs_mountpoint_prepare(const char *path, char **ret, struct cmfs_err *err)
 	if (!*ret)
 		return cmfs_err_set(err, -errno, "%s: cannot mount there: %s", path,
 				    strerror(errno));
+	if (is_cmfs_mount(*ret)) {
+		free(*ret);
+		return cmfs_err_set(
+			err, -EBUSY,
+			"%s: a cmfs is mounted there already (umount it first; setfattr "
+			"switches its mode)",
+			path);
+	}
 	return 0;
 }

@@ -54,6 +54,23 @@ static int apply_rw(struct cmfs_options *o, const char *value, struct cmfs_err *
 	return 0;
 }
 
+static int apply_pid_file(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	if (o->pid_file && strcmp(o->pid_file, value) != 0)
+		return cmfs_err_set(err, -EINVAL, "two pid files given, %s and %s", o->pid_file,
+				    value);
+	free(o->pid_file);
+	o->pid_file = strdup(value);
+	return o->pid_file ? 0 : cmfs_err_set(err, -ENOMEM, "out of memory");
+}
+
+static int apply_remount(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	return cmfs_err_set(err, -EINVAL,
+			    "remount: cmfs cannot change a mount from outside; setfattr switches "
+			    "the mode, mount -i -o remount,... changes what is the kernel's");
+}
+
 static int apply_allow_other(struct cmfs_options *o, const char *value, struct cmfs_err *err)
 {
 	o->allow_other = true;
@@ -93,6 +110,8 @@ static const struct mount_option mount_options[] = {
 	  "the mount's source in /proc/mounts (default: the first image)" },
 	{ "subtype", "NAME", OURS, apply_subtype, true,
 	  "the mount's type after 'fuse.' (default: cmfs)" },
+	{ "pidfile", "FILE", OURS, apply_pid_file, false, "same as -P, for fstab" },
+	{ "remount", NULL, OURS, apply_remount, false, NULL },
 	{ "debug", NULL, OURS, apply_debug, false, "same as -d" },
 	{ "nosuid", NULL, FUSE }, { "suid", NULL, FUSE }, { "nodev", NULL, FUSE },
 	{ "dev", NULL, FUSE }, { "noexec", NULL, FUSE }, { "exec", NULL, FUSE },
@@ -243,8 +262,7 @@ static int apply_flag(struct cmfs_options *o, int letter, const char *value, str
 		o->single_thread = true;
 		return 0;
 	case 'P':
-		o->pid_file = value;
-		return 0;
+		return apply_pid_file(o, value, err);
 	case 'h':
 		o->help = true;
 		return 0;
@@ -316,6 +334,8 @@ void cmfs_options_finish(struct cmfs_options *options)
 {
 	free(options->mount_options);
 	options->mount_options = NULL;
+	free(options->pid_file);
+	options->pid_file = NULL;
 }
 
 /* ---- help ---- */

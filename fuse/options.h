@@ -14,7 +14,7 @@ struct cmfs_options {
 	char **images; /* the arguments themselves; not owned */
 	size_t image_count;
 	const char *mountpoint; /* not owned */
-	const char *pid_file;	/* not owned; or NULL */
+	char *pid_file;		/* or NULL */
 	bool help, version;
 	bool foreground, debug, single_thread;
 

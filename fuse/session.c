@@ -109,7 +109,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 
 static int add_arguments(struct fuse_args *args, const struct cmfs_options *o)
 {
-	char *fsname = NULL, *list = NULL;
+	char *image = NULL, *fsname = NULL, *list = NULL;
 	int r = -1;
 
 	if (fuse_opt_add_arg(args, "cmfs") < 0 ||
@@ -120,7 +120,8 @@ static int add_arguments(struct fuse_args *args, const struct cmfs_options *o)
 	if (!o->subtype_given && fuse_opt_add_opt(&list, "subtype=cmfs") < 0)
 		goto out;
 	if (!o->fsname_given) {
-		if (asprintf(&fsname, "fsname=%s", o->images[0]) < 0) {
+		image = realpath(o->images[0], NULL);
+		if (asprintf(&fsname, "fsname=%s", image ? image : o->images[0]) < 0) {
 			fsname = NULL;
 			goto out;
 		}
@@ -131,6 +132,7 @@ static int add_arguments(struct fuse_args *args, const struct cmfs_options *o)
 		goto out;
 	r = fuse_opt_add_arg(args, "-o") < 0 || fuse_opt_add_arg(args, list) < 0 ? -1 : 0;
 out:
+	free(image);
 	free(fsname);
 	free(list);
 	return r;

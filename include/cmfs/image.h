@@ -66,6 +66,9 @@ struct cmfs_failure {
  */
 bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret);
 
+/** cmfs_image_failure() - the first failure, if there was one; any number of times. */
+bool cmfs_image_failure(struct cmfs_image *image, struct cmfs_failure *ret);
+
 /**
  * cmfs_image_error() - -EIO for a failed image whose mode honours flushes, else 0.
  */

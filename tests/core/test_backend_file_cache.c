@@ -107,6 +107,7 @@ static void test_writes_leave_nothing_in_the_cache(void **state)
 		{ WRITE, 4096, 4096 }, { WRITE, 512, 512 },    { WRITE, 100, 10 },
 		{ WRITE, 100, 9000 },  { WRITE, 19990, 100 },  { WRITE, 20000, 1 },
 		{ WRITE, 20000, 480 }, { WRITE, 16384, 9000 }, { WRITE, 0, 16001 },
+		{ WRITE, 50000, 10 },
 	};
 
 	check_leaves_nothing(requests, ARRAY_SIZE(requests));
@@ -128,7 +129,9 @@ static void test_truncates_leave_nothing_in_the_cache(void **state)
 {
 	static const struct request requests[] = {
 		{ TRUNCATE, 0 },     { TRUNCATE, 4096 },  { TRUNCATE, 100 },   { TRUNCATE, 9001 },
-		{ TRUNCATE, 19999 }, { TRUNCATE, 20000 }, { TRUNCATE, 20001 },
+		{ TRUNCATE, 19999 }, { TRUNCATE, 20000 }, { TRUNCATE, 512 },   { TRUNCATE, 8704 },
+		{ TRUNCATE, 20480 }, { TRUNCATE, 50000 }, { TRUNCATE, 51200 }, { TRUNCATE, 49152 },
+		{ TRUNCATE, 20001 },
 	};
 
 	check_leaves_nothing(requests, ARRAY_SIZE(requests));
@@ -137,9 +140,11 @@ static void test_truncates_leave_nothing_in_the_cache(void **state)
 static void test_allocations_leave_nothing_in_the_cache(void **state)
 {
 	static const struct request requests[] = {
-		{ PUNCH, 4096, 4096 },	{ PUNCH, 100, 10 },	  { PUNCH, 100, 9000 },
-		{ ZERO, 4096, 4096 },	{ ZERO, 100, 10 },	  { ZERO, 4096, 100 },
-		{ ALLOCATE, 0, 20000 }, { ALLOCATE, 100, 10000 },
+		{ PUNCH, 4096, 4096 },	{ PUNCH, 100, 10 },	   { PUNCH, 100, 9000 },
+		{ ZERO, 4096, 4096 },	{ ZERO, 100, 10 },	   { ZERO, 4096, 100 },
+		{ ALLOCATE, 0, 20000 }, { ALLOCATE, 100, 10000 },  { PUNCH, 512, 1024 },
+		{ PUNCH, 512, 9216 },	{ ZERO, 512, 512 },	   { ZERO, 512, 9216 },
+		{ ZERO, 19000, 9000 },	{ ALLOCATE, 30000, 1000 }, { ALLOCATE, 32768, 4096 },
 	};
 
 	check_leaves_nothing(requests, ARRAY_SIZE(requests));

@@ -34,3 +34,29 @@ for file in mnt/pid link/pid mnt/below/pid mnt/img; do
 		expect below "$(ls "$T/mnt")" "$file: what is left"
 	done
 done
+
+# A file that is no old pid file is never written over, nor removed: an image, say.
+printf 'not a pid\n' >"$T/notes"
+ln -s "$T/img" "$T/symlink"
+printf '123abc\n' >"$T/almost"
+for file in img notes symlink almost; do
+	sha256sum "$T/$file" >"$T/sum"
+	! "$CMFS" -P "$T/$file" "$T/img" "$T/mnt" 2>"$T/err" || fail "-P $file was taken"
+	grep -q "^cmfs: .*$file: exists and is no pid file" "$T/err" || fail "$(cat "$T/err")"
+	! mounted "$T/mnt" || fail "-P $file: mounted all the same"
+	sha256sum --quiet -c "$T/sum"
+done
+
+# An old one is; that of a running cmfs is not, and stays when the other fails.
+echo 4194305 >"$T/old"
+"$CMFS" -P "$T/old" "$T/img" "$T/mnt"
+daemon_of pid "$T/mnt"
+expect "$pid" "$(cat "$T/old")" "the pid in an old pid file"
+mkdir "$T/mnt2"
+cp "$T/img" "$T/img2"
+! "$CMFS" -P "$T/old" "$T/img2" "$T/mnt2" 2>"$T/err" || fail "two daemons with one pid file"
+grep -q "of a cmfs that is running (process $pid)" "$T/err" || fail "$(cat "$T/err")"
+expect "$pid" "$(cat "$T/old")" "the pid file of the first"
+umount "$T/mnt"
+daemon_gone "$pid"
+[ ! -e "$T/old" ] || fail "the pid file is still there"

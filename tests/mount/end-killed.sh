@@ -55,13 +55,13 @@ for mode in $modes; do
 	rm "$T/img"
 done
 
-# In the background, over two dead mounts, one upon the other, by a relative path.
+# A mount whose daemon is alive is not mounted over; a dead one is cleared away in
+# the background too, by a relative path.
 echo hello >"$T/img"
 cmfs_start c "$T/img" "$T/mnt"
-cmfs_start d "$T/img" "$T/mnt"
-killed
-PID["c"]=${PID[d]}
-unset "PID[d]"
+! "$CMFS" "$T/img" "$T/mnt" 2>"$T/err" || fail "mounted over a live mount"
+grep -q "mounted there already" "$T/err" || fail "$(cat "$T/err")"
+expect 1 "$(grep -c " $T/mnt " /proc/mounts)" "mounts"
 killed
 cd "$T"
 "$CMFS" -P pid img mnt/ 2>err || fail "$(cat err)"

@@ -66,6 +66,9 @@ is_failed() { # whatever promises durability answers EIO, again and again
 	want EIO write 1 8192 4096 c dsync
 	want EIO write 2 8192 4096 d
 	want EIO fsync 1
+	# And who missed the log can ask.
+	getfattr --only-values --absolute-names -n user.cmfs.error "$T/mnt/img" |
+		grep -E '^(fsync|durable write): ' || fail "$mode: user.cmfs.error does not tell"
 	expect 1 "$(failures)" "$mode: times that the failure is logged"
 }
 
