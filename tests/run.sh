@@ -78,7 +78,7 @@ check() { # NAME COMMAND...
 }
 
 configure() { # VARIANT
-	local dir=build-$1 options=(-Dwerror=true)
+	local dir=build-$1 options=(-Dwerror=true -Dtests=enabled)
 	case "$1" in
 	asan) options+=('-Db_sanitize=address,undefined' -Db_lundef=false) ;;
 	tsan) options+=(-Db_sanitize=thread -Db_lundef=false) ;;
