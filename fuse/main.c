@@ -170,7 +170,7 @@ static int run(const struct cmfs_options *o)
 {
 	struct start start = {
 		.daemon = { .pipe = -1 },
-		.pid_file = { .path = o->pid_file, .folder = -1 },
+		.pid_file = { .path = o->pid_file, .folder = -1, .fd = -1 },
 		.err = { "the mount was gone before it was ready" },
 		.result = -ENOTCONN,
 	};

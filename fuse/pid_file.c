@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,27 +64,12 @@ static int open_folder(struct cmfs_pid_file *p, const char *mountpoint, struct c
 	return r;
 }
 
-/* Is @pid alive and a cmfs? */
-static bool is_cmfs(long pid)
-{
-	char path[64], name[16] = "";
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	if (!fgets(name, sizeof(name), f))
-		name[0] = '\0';
-	fclose(f);
-	return strcmp(name, "cmfs\n") == 0;
-}
-
 /*
- * What stands there: 0 for nothing or an empty file, > 0 for the process id of an
- * old pid file, -EEXIST for anything else, or what reading it gave.
+ * What stands there: 0 for nothing or an empty file, > 0 for the process id in a
+ * pid file, -EEXIST for anything else, or what reading it gave. @ret_locked: its
+ * daemon is alive.
  */
-static long read_old(const struct cmfs_pid_file *p)
+static long read_old(const struct cmfs_pid_file *p, bool *ret_locked)
 {
 	int fd = openat(p->folder, name_of(p), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	char text[PID_TEXT_MAX + 2] = "", *end;
@@ -95,6 +82,7 @@ static long read_old(const struct cmfs_pid_file *p)
 	if (fstat(fd, &st) < 0)
 		st.st_mode = 0;
 	n = S_ISREG(st.st_mode) ? read(fd, text, sizeof(text) - 1) : -1;
+	*ret_locked = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 	close(fd);
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
@@ -112,6 +100,7 @@ static long read_old(const struct cmfs_pid_file *p)
 int cmfs_pid_file_check(struct cmfs_pid_file *pid_file, const char *mountpoint,
 			struct cmfs_err *err)
 {
+	bool locked = false;
 	long old;
 	int r;
 
@@ -120,11 +109,11 @@ int cmfs_pid_file_check(struct cmfs_pid_file *pid_file, const char *mountpoint,
 	r = open_folder(pid_file, mountpoint, err);
 	if (r < 0)
 		return r;
-	old = read_old(pid_file);
+	old = read_old(pid_file, &locked);
 	if (old == -EEXIST)
 		return cmfs_err_set(err, -EEXIST, "%s: exists and is no pid file; it is left alone",
 				    pid_file->path);
-	if (old > 0 && is_cmfs(old))
+	if (old >= 0 && locked)
 		return cmfs_err_set(err, -EBUSY,
 				    "%s: is the pid file of a cmfs that is running (process %ld)",
 				    pid_file->path, old);
@@ -139,31 +128,31 @@ int cmfs_pid_file_check(struct cmfs_pid_file *pid_file, const char *mountpoint,
 
 int cmfs_pid_file_write(struct cmfs_pid_file *pid_file, struct cmfs_err *err)
 {
-	bool failed;
-	int fd;
-
 	if (!pid_file->path)
 		return 0;
-	fd = openat(pid_file->folder, name_of(pid_file),
-		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return err_write(pid_file, err);
-	pid_file->written = true;
-	failed = dprintf(fd, "%d\n", (int)getpid()) < 0;
-	if (close(fd) < 0 || failed)
+	pid_file->fd = openat(pid_file->folder, name_of(pid_file),
+			      O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	/* Locked before it is touched: another may have come first since the check. */
+	if (pid_file->fd < 0 || flock(pid_file->fd, LOCK_EX | LOCK_NB) < 0) {
+		int r = err_write(pid_file, err);
+
+		if (pid_file->fd >= 0)
+			close(pid_file->fd);
+		pid_file->fd = -1;
+		return r;
+	}
+	if (ftruncate(pid_file->fd, 0) < 0 || dprintf(pid_file->fd, "%d\n", (int)getpid()) < 0)
 		return err_write(pid_file, err);
 	return 0;
 }
 
 void cmfs_pid_file_remove(struct cmfs_pid_file *pid_file)
 {
-	if (pid_file->written) {
-		long pid = read_old(pid_file);
-
-		if (pid == 0 || pid == (long)getpid())
-			unlinkat(pid_file->folder, name_of(pid_file), 0);
+	if (pid_file->fd >= 0) {
+		unlinkat(pid_file->folder, name_of(pid_file), 0);
+		close(pid_file->fd);
 	}
 	if (pid_file->folder >= 0)
 		close(pid_file->folder);
-	pid_file->folder = -1;
+	pid_file->fd = pid_file->folder = -1;
 }
