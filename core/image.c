@@ -120,7 +120,8 @@ bool cmfs_image_failure(struct cmfs_image *image, struct cmfs_failure *ret)
 
 bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret)
 {
-	return cmfs_image_failure(image, ret) && !atomic_exchange(&image->failure_taken, true);
+	return atomic_load(&image->failed_operation) &&
+	       !atomic_exchange(&image->failure_taken, true) && cmfs_image_failure(image, ret);
 }
 
 int cmfs_image_error(struct cmfs_image *image)

@@ -97,6 +97,8 @@ test) install_packages "${build_packages[@]}" "${run_packages[@]}" "${test_packa
 	exit 2
 	;;
 esac
+# Every installed system has it; a bare debootstrap does not, and fusermount3 looks there.
+[ -e /etc/mtab ] || as_root ln -s ../proc/self/mounts /etc/mtab
 if need_fuse_source; then
 	install_packages dpkg-dev
 	say "getting the source of libfuse (Debian $FUSE_SUITE)"
