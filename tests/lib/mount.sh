@@ -37,10 +37,15 @@ TRACKED_LOOPS=()
 modes="writeback none writethrough directsync unsafe"
 export modes
 
+# Tests that run cmfs as another user need what it reads to be within reach, which
+# the checkout may not be.
+chmod 711 "$T"
+cp "$LIB/tsan.supp" "$T/"
+
 # Sanitizers write beside the test, as a daemon's stderr may be gone.
 export ASAN_OPTIONS="log_path=$T/sanitizer:detect_leaks=${CMFS_DETECT_LEAKS:-1}"
 export UBSAN_OPTIONS="print_stacktrace=1:log_path=$T/sanitizer"
-export TSAN_OPTIONS="log_path=$T/sanitizer:suppressions=$LIB/tsan.supp"
+export TSAN_OPTIONS="log_path=$T/sanitizer:suppressions=$T/tsan.supp"
 
 skip() {
 	echo "$*"
