@@ -50,7 +50,9 @@ static bool mem_aligned(struct cmfs_backend *be, const void *buf)
 /* A range rounded outwards to blocks lies within what offsets can be. */
 static bool fits(struct cmfs_backend *be, uint64_t off, uint64_t len)
 {
-	return len <= INT64_MAX && off <= INT64_MAX - len - be->geo.align;
+	const uint64_t most = (uint64_t)INT64_MAX - be->geo.align;
+
+	return len <= most && off <= most - len;
 }
 
 int cmfs_align_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len)

@@ -92,6 +92,11 @@ int cmfs_backend_flush(struct cmfs_backend *be, bool datasync)
 	return checked(be->ops->flush(be, datasync));
 }
 
+int cmfs_backend_check(struct cmfs_backend *be)
+{
+	return be->ops->check ? checked(be->ops->check(be)) : 0;
+}
+
 int cmfs_backend_size(struct cmfs_backend *be, uint64_t *ret)
 {
 	return checked(be->ops->size(be, ret));

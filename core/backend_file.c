@@ -11,9 +11,11 @@
  * through it, and what truncate, punch and zero touch at unaligned edges, passes
  * through the page cache: settle() writes that out and drops it.
  *
- * flush() on either descriptor covers the inode, and so both. Errors that the
- * kernel found in writeback are reported to every descriptor that was open then
- * (errseq_t), also after a reopen: the old one is flushed before it is closed.
+ * flush() covers the inode, and so both descriptors. An error that the kernel met
+ * in writeback is told once to every descriptor that was open then (errseq_t), by
+ * whatever call on it asks first: a flush, a durable write, sync_file_range(2). The
+ * descriptor that flushes must be the one to be told: settle() uses the other one,
+ * and before a descriptor is closed it is flushed or asked (check()).
  */
 #include "cmfs/backend.h"
 #include "host_fs.h"
@@ -100,6 +102,19 @@ static void file_close(struct cmfs_backend *be)
 	free(f);
 }
 
+/* The inode behind @fd (which may be O_PATH) once more, whatever its path is now. */
+struct proc_path {
+	char text[32];
+};
+
+static struct proc_path proc_path(int fd)
+{
+	struct proc_path p;
+
+	snprintf(p.text, sizeof(p.text), "/proc/self/fd/%d", fd);
+	return p;
+}
+
 /* @path is what to open, @name what to call it in messages. */
 static int open_file(const char *path, const char *name, const struct cmfs_open_how *how,
 		     struct cmfs_backend **ret, struct cmfs_err *err)
@@ -147,27 +162,30 @@ close:
 int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 			   struct cmfs_backend **ret, struct cmfs_err *err)
 {
+	/* O_PATH: opening a FIFO would block, opening a device may act on it. */
+	int fd = open(path, O_PATH | O_CLOEXEC), r;
 	struct stat st;
 
-	/* Before the open: opening a FIFO blocks, opening a device may act on it. */
-	if (stat(path, &st) < 0)
+	if (fd < 0)
 		return cmfs_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return cmfs_err_set(err, -EISDIR, "%s: is a directory, not an image", path);
-	if (!S_ISREG(st.st_mode))
-		return cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
-	return open_file(path, path, how, ret, err);
+	if (fstat(fd, &st) < 0)
+		r = cmfs_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
+	else if (S_ISDIR(st.st_mode))
+		r = cmfs_err_set(err, -EISDIR, "%s: is a directory, not an image", path);
+	else if (!S_ISREG(st.st_mode))
+		r = cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
+	else
+		r = open_file(proc_path(fd).text, path, how, ret, err);
+	close(fd);
+	return r;
 }
 
 static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 		       struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct file_backend *f = to_file(be);
-	char proc[64];
 
-	/* Through the descriptor: the same inode, whatever its path is now. */
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", f->fd);
-	return open_file(proc, f->path, how, ret, err);
+	return open_file(proc_path(f->fd).text, f->path, how, ret, err);
 }
 
 /* ---- data ---- */
@@ -232,7 +250,9 @@ static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint
 
 /*
  * Leave nothing of [off, off + len) in the page cache of a direct file (P6).
- * Best effort: an error here costs memory, not data; the next flush reports it.
+ * Best effort: an error here costs memory, not data. It must not take that error
+ * from the next flush, which has to report it: sync_file_range(2) marks an error
+ * as seen by its descriptor, so it gets the one that is never flushed.
  */
 static void settle(struct file_backend *f, uint64_t off, uint64_t len)
 {
@@ -240,10 +260,10 @@ static void settle(struct file_backend *f, uint64_t off, uint64_t len)
 	uint64_t start = off - off % page, end = off + len + page - 1;
 
 	end -= end % page;
-	sync_file_range(f->fd, start, end - start,
+	sync_file_range(f->exact_fd, start, end - start,
 			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 				SYNC_FILE_RANGE_WAIT_AFTER);
-	posix_fadvise(f->fd, start, end - start, POSIX_FADV_DONTNEED);
+	posix_fadvise(f->exact_fd, start, end - start, POSIX_FADV_DONTNEED);
 }
 
 /*
@@ -282,6 +302,12 @@ static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len
 static int file_flush(struct cmfs_backend *be, bool datasync)
 {
 	return result(datasync ? fdatasync(to_file(be)->fd) : fsync(to_file(be)->fd));
+}
+
+/* Waits for what is on its way, starts nothing. */
+static int file_check(struct cmfs_backend *be)
+{
+	return result(sync_file_range(to_file(be)->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE));
 }
 
 static int file_size(struct cmfs_backend *be, uint64_t *ret)
@@ -348,8 +374,11 @@ static int file_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_bac
 	off_t in = src_off, out = dst_off;
 	ssize_t n;
 
-	/* The kernel's fallback goes through the page cache (P6). */
-	if (src->how.direct || dst->how.direct)
+	/*
+	 * The kernel's fallback goes through the page cache (P6). And on an O_DSYNC
+	 * descriptor it may end short for an error that it keeps to itself (P5).
+	 */
+	if (src->how.direct || dst->how.direct || dst->how.dsync)
 		return -EOPNOTSUPP;
 	n = copy_file_range(to_file(src)->fd, &in, to_file(dst)->fd, &out, len, 0);
 	if (n < 0)
@@ -431,6 +460,7 @@ static const struct cmfs_backend_ops file_ops = {
 	.write = file_write,
 	.write_exact = file_write_exact,
 	.flush = file_flush,
+	.check = file_check,
 	.size = file_size,
 	.getattr = file_getattr,
 	.truncate = file_truncate,

@@ -46,6 +46,7 @@ int cmfs_image_create(struct cmfs_backend *be, enum cmfs_cache_mode mode, struct
 		.readonly = be->how.readonly,
 		.change_lock = CMFS_MUTEX_INITIALIZER,
 		.switch_lock = CMFS_MUTEX_INITIALIZER,
+		.flush_lock = CMFS_MUTEX_INITIALIZER,
 		.be = be,
 		.mode = mode,
 	};
@@ -66,6 +67,7 @@ int cmfs_image_close(struct cmfs_image *image)
 	cmfs_backend_close(image->be);
 	cmfs_range_lock_finish(&image->ranges);
 	cmfs_gate_finish(&image->gate);
+	pthread_mutex_destroy(&image->flush_lock.m);
 	pthread_mutex_destroy(&image->switch_lock.m);
 	pthread_mutex_destroy(&image->change_lock.m);
 	free(image);
@@ -131,15 +133,27 @@ int cmfs_image_error(struct cmfs_image *image)
 
 int cmfs_image_flush_inside(struct cmfs_image *image, const char *operation, bool datasync)
 {
-	int r = cmfs_image_check_failed(image);
+	int r;
+
+	cmfs_mutex_lock(&image->flush_lock);
+	r = cmfs_image_check_failed(image);
+	if (r == 0) {
+		r = cmfs_backend_flush(image->be, datasync);
+		if (r < 0)
+			cmfs_image_set_failed(image, operation, r);
+		else
+			r = cmfs_image_check_failed(image); /* a durable write's */
+	}
+	cmfs_mutex_unlock(&image->flush_lock);
+	return r;
+}
+
+void cmfs_image_check_inside(struct cmfs_image *image)
+{
+	int r = cmfs_backend_check(image->be);
 
 	if (r < 0)
-		return r;
-	r = cmfs_backend_flush(image->be, datasync);
-	if (r < 0)
-		return cmfs_image_set_failed(image, operation, r);
-	/* Another thread's flush may have failed and taken the error with it. */
-	return cmfs_image_check_failed(image);
+		cmfs_image_set_failed(image, "write in the background", r);
 }
 
 /* ---- data ---- */
@@ -170,7 +184,7 @@ static int write_inside(struct cmfs_image *image, const void *buf, size_t len, u
 	if (r < 0)
 		return r;
 	r = cmfs_align_write(image->be, &image->ranges, buf, len, off, durability);
-	/* A file size limit is checked before anything is written: no failure. */
+	/* Beyond a file size limit nothing is written: a refusal, no failure. */
 	if (r < 0 && r != -EFBIG)
 		return cmfs_image_set_failed(image, "durable write", r);
 	return r < 0 ? r : cmfs_image_check_failed(image);

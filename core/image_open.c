@@ -59,6 +59,11 @@ static int starting_cache(const struct cmfs_image_source *source, struct cmfs_ba
 				    "its stored xattr " CMFS_CACHE_XATTR
 				    " is too long to be one of " CMFS_CACHE_MODE_NAMES
 				    "; -o cache= overrides it");
+	if (!source->cache_given && s.len != -ENODATA && s.len != -EOPNOTSUPP)
+		return cmfs_err_set(err, (int)s.len,
+				    "cannot read its stored xattr " CMFS_CACHE_XATTR
+				    ": %s; -o cache= overrides it",
+				    strerror((int)-s.len));
 	*ret_stored = false;
 	*ret = source->cache_given ? source->cache : CMFS_CACHE_WRITEBACK;
 	return 0;
@@ -114,6 +119,12 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		cmfs_backend_close(be);
 		return r;
 	}
+	if (be->how.direct) {
+		/* P6: what others left in the cache; what is dirty cannot be dropped. */
+		if (!be->how.readonly)
+			cmfs_backend_flush(be, true);
+		cmfs_backend_drop_cache(be);
+	}
 	image->source = source;
 	image->stored_cache = stored;
 	*ret = image;
@@ -130,15 +141,23 @@ static int store_and_switch_locked(struct cmfs_image *image, const struct stored
 				   enum cmfs_cache_mode mode, struct cmfs_err *err)
 {
 	struct stored old = read_stored(image->be);
-	int r = write_stored(image->be, new);
+	int r;
 
+	/* What cannot be put back is not replaced. */
+	if (old.len < 0 && old.len != -ENODATA)
+		return cmfs_err_set(err, (int)old.len,
+				    "cannot read the stored " CMFS_CACHE_XATTR ": %s",
+				    strerror((int)-old.len));
+	r = write_stored(image->be, new);
 	if (r < 0)
 		return cmfs_err_set(err, r,
 				    "cannot store " CMFS_CACHE_XATTR " on the host file: %s",
 				    strerror(-r));
 	r = cmfs_image_set_cache(image, mode, err);
-	if (r < 0)
-		write_stored(image->be, &old);
+	if (r < 0 && write_stored(image->be, &old) < 0)
+		cmfs_err_set(err, r,
+			     "not switched, and the stored " CMFS_CACHE_XATTR
+			     " cannot be put back: the next mount may start in another mode");
 	return r;
 }
 

@@ -33,6 +33,12 @@ struct cmfs_image {
 	struct cmfs_backend *be;
 	_Atomic enum cmfs_cache_mode mode;
 
+	/*
+	 * One flush at a time: the host tells an error to one of those that ask,
+	 * and it must be on record before another one claims success.
+	 */
+	struct cmfs_mutex flush_lock;
+
 	_Atomic(const char *) failed_operation; /* NULL: not failed; set once */
 	atomic_int failed_error;		/* set before failed_operation */
 	atomic_bool failure_taken;
@@ -49,5 +55,8 @@ int cmfs_image_set_failed(struct cmfs_image *image, const char *operation, int e
 
 /* Flush what the backend has, minding and recording failures. Inside the gate. */
 int cmfs_image_flush_inside(struct cmfs_image *image, const char *operation, bool datasync);
+
+/* Record a failure that no flush has told of, before the opening that knows of it goes. */
+void cmfs_image_check_inside(struct cmfs_image *image);
 
 #endif

@@ -32,6 +32,8 @@ int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, st
 	cmfs_gate_close(&image->gate);
 	if (cmfs_policy_switch(to))
 		r = cmfs_image_flush_inside(image, "flush at a mode switch", false);
+	else
+		cmfs_image_check_inside(image);
 	if (r == 0) {
 		struct cmfs_backend *old = image->be;
 

@@ -11,11 +11,13 @@
  * clang 14: our members say "protected by" in words.) Lock order, the only place where it is
  * written:
  *
- *   image change lock -> switch lock -> gate -> range lock -> (backend's own)
+ *   image change lock -> switch lock -> gate -> flush lock -> range lock ->
+ *   (backend's own)
  *
  * A gate or range is "held" by admission, not by its mutex: the mutexes below
  * are held for a few instructions only, never across I/O or a callback. The
- * change lock and the switch lock alone are held across a whole switch.
+ * change lock and the switch lock are held across a whole switch, and the flush
+ * lock across a flush.
  */
 #ifdef __clang__
 #define CMFS_TSA(x) __attribute__((x))

@@ -28,7 +28,6 @@ static _Noreturn void wait_for_daemon(pid_t pid, int fd)
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "cmfs: the daemon was ended by signal %d before it was ready\n",
 			WTERMSIG(status));
-	/* It ended with 0 if it was unmounted before it could say so. */
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "log.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -10,7 +11,7 @@ static atomic_bool to_syslog;
 
 void cmfs_log(int level, const char *fmt, ...)
 {
-	char line[1024];
+	char line[2 * PATH_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -13,6 +13,7 @@
 #include "signals.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* An image takes up to two descriptors, three during a switch. */
+/* An image takes up to two descriptors, four during a switch. */
 static void allow_many_files(void)
 {
 	struct rlimit limit;
@@ -210,11 +211,25 @@ static int run(const struct cmfs_options *o)
 	return r < 0 ? r : closed;
 }
 
+/* An image must never become descriptor 0, 1 or 2, where messages go. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct cmfs_options options;
 	struct cmfs_err err;
 	int status = 0;
+
+	fill_standard_descriptors();
 
 	if (cmfs_options_parse(argc, argv, &options, &err) < 0) {
 		cmfs_log(LOG_ERR, "%s", err.msg);

@@ -35,6 +35,7 @@ static void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	flags = cmfs_handle_class_flags(
 		cmfs_handle_class_choose(cmfs_cache_props(cmfs_image_cache(file->image))));
+	fi->fh = fi->flags & O_SYNC; /* O_DSYNC is a part of it: see finish_change() */
 	fi->direct_io = flags.direct_io;
 	fi->keep_cache = flags.keep_cache;
 	fi->parallel_direct_writes = flags.parallel_direct_writes;
@@ -100,12 +101,26 @@ static void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse
 	reply_result(req, file, cmfs_image_flush(file->image, datasync));
 }
 
+/*
+ * P4 for changes that are not writes: their requests bring no flags, only what
+ * the open left in fi->fh.
+ */
+static int finish_change(struct cmfs_file *file, const struct fuse_file_info *fi, int r)
+{
+	enum cmfs_durability asked = asked_durability((int)fi->fh);
+
+	if (r < 0 || asked == CMFS_VOLATILE)
+		return r;
+	return cmfs_image_flush(file->image, asked == CMFS_DURABLE_DATA);
+}
+
 static void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 			   struct fuse_file_info *fi)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
 	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
 	enum cmfs_alloc what;
+	int r;
 
 	switch (mode & ~FALLOC_FL_KEEP_SIZE) {
 	case 0:
@@ -121,7 +136,8 @@ static void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, 
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
-	reply_result(req, file, cmfs_image_allocate(file->image, what, keep_size, off, len));
+	r = cmfs_image_allocate(file->image, what, keep_size, off, len);
+	reply_result(req, file, finish_change(file, fi, r));
 }
 
 static void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -151,6 +167,8 @@ static void file_copy_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	struct cmfs_file *in = cmfs_fs_find(fs, ino_in), *out = cmfs_fs_find(fs, ino_out);
 	size_t copied;
 	int r = cmfs_image_copy(in->image, off_in, out->image, off_out, len, &copied);
+
+	r = finish_change(out, fi_out, r);
 
 	if (r < 0)
 		reply_result(req, out, r);

@@ -121,6 +121,12 @@ struct cmfs_backend_ops {
 	/* All changes acknowledged before become durable; see fdatasync(2), fsync(2). */
 	int (*flush)(struct cmfs_backend *be, bool datasync);
 
+	/*
+	 * Optional: has an acknowledged change failed that no flush reported yet?
+	 * Asked before an opening is closed that was not flushed. Starts no I/O.
+	 */
+	int (*check)(struct cmfs_backend *be);
+
 	int (*size)(struct cmfs_backend *be, uint64_t *ret);
 	int (*getattr)(struct cmfs_backend *be, struct stat *ret);
 	int (*truncate)(struct cmfs_backend *be, uint64_t size);
@@ -162,6 +168,7 @@ int cmfs_backend_write(struct cmfs_backend *be, const void *buf, size_t len, uin
 int cmfs_backend_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
 			     enum cmfs_durability durability);
 int cmfs_backend_flush(struct cmfs_backend *be, bool datasync);
+int cmfs_backend_check(struct cmfs_backend *be);
 int cmfs_backend_size(struct cmfs_backend *be, uint64_t *ret);
 int cmfs_backend_getattr(struct cmfs_backend *be, struct stat *ret);
 int cmfs_backend_truncate(struct cmfs_backend *be, uint64_t size);

@@ -2,13 +2,15 @@
 #ifndef CMFS_ERROR_H
 #define CMFS_ERROR_H
 
+#include <limits.h>
+
 /*
  * One sentence for the user. Set-up functions fill it beside the -errno they
  * return; the data path never formats strings. core/ does not print it: the
  * caller in fuse/ does, once, where the error stops.
  */
 struct cmfs_err {
-	char msg[512];
+	char msg[PATH_MAX + 512]; /* names one path, at most */
 };
 
 /**

@@ -53,6 +53,11 @@ static void check_failure_is(struct mem_image *m, const char *operation, int err
 	failure.operation = NULL;
 	assert_false(cmfs_image_take_failure(m->image, &failure)); /* told once */
 	assert_null(failure.operation);
+	for (int i = 0; i < 2; i++) { /* but known to all who ask */
+		assert_true(cmfs_image_failure(m->image, &failure));
+		assert_non_null(strstr(failure.operation, operation));
+		assert_int_equal(failure.error, error);
+	}
 }
 
 static void test_flush_when_it_failed_once_never_succeeds_again(void **state)
@@ -153,6 +158,7 @@ static void test_plain_write_when_it_failed_is_no_failure_of_the_image(void **st
 			assert_int_equal(mem_image_fill(&m, 'w', 8192, 0, CMFS_VOLATILE), -EIO);
 			assert_int_equal(cmfs_image_flush(m.image, false), 0);
 			assert_false(cmfs_image_take_failure(m.image, &failure));
+			assert_false(cmfs_image_failure(m.image, &failure));
 		}
 		assert_int_equal(mem_image_close(&m), 0);
 		mem_image_finish(&m);

@@ -75,10 +75,14 @@ for mode in $modes; do
 	check punch "fallocate:$f $after reply" ok fallocate 1 punch 131072 4096
 	check zero "fallocate:$f $after reply" ok fallocate 1 zero 139264 4096
 	case $mode in
-	none | directsync) copy="pread64:$f pwritev2:$f:0" ;;
+	none | directsync | writethrough) copy="pread64:$f pwritev2:$f:0" ;;
 	*) copy=copy_file_range:$f ;;
 	esac
 	check copy_file_range "$copy $after reply" ok copy 1 0 1 524288 65536
+	# On a handle with O_DSYNC they are durable in every mode but unsafe (P4).
+	again=${flush:+fdatasync:$f}
+	check O_DSYNC-fallocate "fallocate:$f $after $again reply" ok fallocate 2 alloc 2101248 4096
+	check O_DSYNC-copy "$copy $after $again reply" ok copy 1 0 2 589824 65536
 	ok poke 1 0 4096 m
 	check msync "pwritev2:$f:0 reply ${flush:+fdatasync:$f} reply" ok msync 1
 	want "4096 m" read 1 0 4096
