@@ -3,7 +3,7 @@
 #
 # Make this machine able to build and test cmfs: Debian packages, and the source
 # of libfuse >= 3.17 where the system's is older. Quick when there is nothing to
-# do. Usage: tools/setup.sh [build|test]   (default: test, which includes build)
+# do. Usage: tools/setup.sh [build|test|bench]   (default: test; each includes build)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +17,9 @@ test_packages=(
 	libcmocka-dev fio sqlite3 strace xfsprogs python3
 	procps psmisc libcap2-bin
 )
+
+# Other FUSE exports to compare with, where they are to be had.
+bench_packages=(fio python3 nbdkit libnbd-bin bindfs qemu-system-common)
 
 say() {
 	echo "setup: $*"
@@ -92,8 +95,9 @@ need_fuse_source() {
 case "${1:-test}" in
 build) install_packages "${build_packages[@]}" "${run_packages[@]}" ;;
 test) install_packages "${build_packages[@]}" "${run_packages[@]}" "${test_packages[@]}" ;;
+bench) install_packages "${build_packages[@]}" "${bench_packages[@]}" ;;
 *)
-	echo "usage: tools/setup.sh [build|test]" >&2
+	echo "usage: tools/setup.sh [build|test|bench]" >&2
 	exit 2
 	;;
 esac

@@ -8,6 +8,7 @@
 . "$LIB/daemon.sh"
 
 mkdir "$T/mnt"
+MNT["c"]=$T/mnt # unmounted by the trap if anything fails
 head -c 1M /dev/urandom >"$T/img"
 cp "$T/img" "$T/copy"
 
@@ -20,7 +21,6 @@ daemon_gone "$pid"
 
 "$CMFS" -f -P "$T/pid" "$T/img" "$T/mnt" 0<&- 1>&- 2>&- &
 PID["c"]=$!
-MNT["c"]=$T/mnt
 : >"$T/c.log"
 until mounted "$T/mnt" && [ -s "$T/pid" ]; do
 	sleep 0.05
