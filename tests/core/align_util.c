@@ -5,7 +5,7 @@ void align_disk_open(struct align_disk *d, const struct mem_config *config)
 {
 	d->disk = mem_disk_create(config);
 	d->store = mem_disk_store(d->disk);
-	d->be = mem_disk_open(d->disk, &(struct cmfs_open_how){ .direct = true });
+	d->be = mem_backend_open(d->disk, &(struct cmfs_open_how){ .direct = true });
 	cmfs_range_lock_init(&d->locks);
 }
 

@@ -20,7 +20,8 @@ static void open_image(struct mem_image *m, enum cmfs_cache_mode mode,
 
 	m->disk = mem_disk_create(kind ? kind : &mem_kinds[0]);
 	m->store = mem_disk_store(m->disk);
-	assert_int_equal(cmfs_image_create(mem_disk_open(m->disk, &how), mode, &m->image, NULL), 0);
+	assert_int_equal(cmfs_image_create(mem_backend_open(m->disk, &how), mode, &m->image, NULL),
+			 0);
 }
 
 void mem_image_open(struct mem_image *m, enum cmfs_cache_mode mode, const struct mem_config *kind)

@@ -3,32 +3,16 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_SIZE 64
 #define COPY_MAX 4096
-
-struct mem_disk {
-	struct mem_config config;
-	struct mem_store *store;
-	atomic_uint opened, openings; /* ever, now */
-
-	pthread_mutex_t lock; /* protects all below */
-	unsigned int count[MEM_OPS];
-	struct mem_event log[LOG_SIZE];
-	size_t logged;
-	struct {
-		unsigned int skip, count;
-		int error;
-	} fail[MEM_OPS];
-};
 
 struct mem_backend {
 	struct cmfs_backend base;
 	struct mem_disk *disk;
+	struct mem_store *store; /* the disk's */
 	unsigned int opening;
 	atomic_uint in_flight;
 };
@@ -42,26 +26,10 @@ static struct mem_backend *to_mem(struct cmfs_backend *be)
 
 static void call_hook(struct mem_backend *m, const struct mem_event *event, enum mem_stage stage)
 {
-	if (m->disk->config.hook)
-		m->disk->config.hook(m->disk->config.hook_arg, event, stage);
-}
+	const struct mem_config *config = mem_disk_config(m->disk);
 
-static int log_event(struct mem_disk *disk, const struct mem_event *event)
-{
-	int error = 0;
-
-	pthread_mutex_lock(&disk->lock);
-	disk->count[event->op]++;
-	if (disk->logged < LOG_SIZE)
-		disk->log[disk->logged++] = *event;
-	if (disk->fail[event->op].skip > 0) {
-		disk->fail[event->op].skip--;
-	} else if (disk->fail[event->op].count > 0) {
-		disk->fail[event->op].count--;
-		error = disk->fail[event->op].error;
-	}
-	pthread_mutex_unlock(&disk->lock);
-	return error;
+	if (config->hook)
+		config->hook(config->hook_arg, event, stage);
 }
 
 /* Returns the error that the request is to fail with, or 0. */
@@ -71,7 +39,7 @@ static int begin(struct mem_backend *m, struct mem_event *event)
 
 	atomic_fetch_add(&m->in_flight, 1);
 	event->opening = m->opening;
-	error = log_event(m->disk, event);
+	error = mem_disk_begin(m->disk, event);
 	call_hook(m, event, MEM_BEFORE);
 	return error;
 }
@@ -109,7 +77,7 @@ static int mem_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 	if (r < 0)
 		cmfs_err_set(err, r, "mem: cannot reopen: %s", strerror(-r));
 	else
-		*ret = mem_disk_open(m->disk, how);
+		*ret = mem_backend_open(m->disk, how);
 	return end(m, &event, r);
 }
 
@@ -121,7 +89,7 @@ static void mem_close(struct cmfs_backend *be)
 	begin(m, &event);
 	end(m, &event, 0);
 	assert(atomic_load(&m->in_flight) == 0);
-	atomic_fetch_sub(&m->disk->openings, 1);
+	mem_disk_count_out(m->disk);
 	free(m);
 }
 
@@ -134,7 +102,7 @@ static int mem_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off
 	assert_aligned(m, buf, len, off);
 	memset(buf, 0x5a, len); /* not to be taken for content */
 	if (r == 0)
-		*ret_len = mem_store_read(m->disk->store, MEM_NOW, buf, len, off);
+		*ret_len = mem_store_read(m->store, MEM_NOW, buf, len, off);
 	return end(m, &event, r);
 }
 
@@ -144,10 +112,14 @@ static int store_write(struct mem_backend *m, const void *buf, size_t len, uint6
 {
 	if (fail < 0) {
 		len = len / 2 - len / 2 % m->base.geo.align;
-		mem_store_write(m->disk->store, buf, len, off, false);
+		mem_store_write(m->store, buf, len, off, false);
 		return fail;
 	}
-	return mem_store_write(m->disk->store, buf, len, off, is_durable(m, durability));
+	fail = mem_store_write(m->store, buf, len, off, is_durable(m, durability));
+	/* Through the cache, it is told what a flush would be; a direct one its own fate. */
+	if (fail == 0 && is_durable(m, durability) && !m->base.how.direct)
+		fail = mem_disk_take_loss(m->disk);
+	return fail;
 }
 
 static int mem_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
@@ -179,10 +151,10 @@ static int write_back(struct mem_backend *m, const struct mem_event *event)
 	around = calloc(1, stop - start);
 	if (!around)
 		return -ENOMEM;
-	got = mem_store_read(m->disk->store, MEM_NOW, around, stop - start, start);
+	got = mem_store_read(m->store, MEM_NOW, around, stop - start, start);
 	call_hook(m, event, MEM_INSIDE);
 	memcpy(around + skip, event->buf, event->len);
-	r = mem_store_write(m->disk->store, around, got > filled ? got : filled, start, false);
+	r = mem_store_write(m->store, around, got > filled ? got : filled, start, false);
 	free(around);
 	return r;
 }
@@ -210,7 +182,20 @@ static int mem_flush(struct cmfs_backend *be, bool datasync)
 	int r = begin(m, &event);
 
 	/* At once: it need not cover what is written while it runs. */
-	mem_store_flush(m->disk->store, r < 0);
+	mem_store_flush(m->store, r < 0);
+	if (r == 0)
+		r = mem_disk_take_loss(m->disk);
+	return end(m, &event, r);
+}
+
+static int mem_check(struct cmfs_backend *be)
+{
+	struct mem_backend *m = to_mem(be);
+	struct mem_event event = { .op = MEM_CHECK };
+	int r = begin(m, &event);
+
+	if (r == 0)
+		r = mem_disk_take_loss(m->disk);
 	return end(m, &event, r);
 }
 
@@ -221,7 +206,7 @@ static int mem_size(struct cmfs_backend *be, uint64_t *ret)
 	int r = begin(m, &event);
 
 	if (r == 0)
-		*ret = mem_store_size(m->disk->store, MEM_NOW);
+		*ret = mem_store_size(m->store, MEM_NOW);
 	return end(m, &event, r);
 }
 
@@ -229,7 +214,7 @@ static int mem_getattr(struct cmfs_backend *be, struct stat *ret)
 {
 	*ret = (struct stat){
 		.st_mode = S_IFREG | 0600,
-		.st_size = (off_t)mem_store_size(to_mem(be)->disk->store, MEM_NOW),
+		.st_size = (off_t)mem_store_size(to_mem(be)->store, MEM_NOW),
 	};
 	return 0;
 }
@@ -242,7 +227,7 @@ static int mem_truncate(struct cmfs_backend *be, uint64_t size)
 
 	assert(!be->how.readonly);
 	if (r == 0)
-		r = mem_store_truncate(m->disk->store, size);
+		r = mem_store_truncate(m->store, size);
 	return end(m, &event, r);
 }
 
@@ -258,9 +243,9 @@ static int mem_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool keep
 	if (r == 0 && what == CMFS_ALLOC_PUNCH && !keep_size)
 		r = -EOPNOTSUPP;
 	if (r == 0 && what == CMFS_ALLOC_ALLOCATE)
-		r = keep_size ? 0 : mem_store_reserve(m->disk->store, off + len);
+		r = keep_size ? 0 : mem_store_reserve(m->store, off + len);
 	else if (r == 0)
-		r = mem_store_zero(m->disk->store, off, len, keep_size);
+		r = mem_store_zero(m->store, off, len, keep_size);
 	return end(m, &event, r);
 }
 
@@ -268,7 +253,7 @@ static int mem_seek(struct cmfs_backend *be, enum cmfs_seek whence, uint64_t off
 {
 	struct mem_backend *m = to_mem(be);
 	struct mem_event event = { .op = MEM_SEEK, .off = off };
-	uint64_t size = mem_store_size(m->disk->store, MEM_NOW);
+	uint64_t size = mem_store_size(m->store, MEM_NOW);
 	int r = begin(m, &event);
 
 	if (r == 0 && off >= size)
@@ -288,11 +273,11 @@ static int mem_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_back
 	int r = begin(m, &event);
 
 	if (r == 0) {
-		got = mem_store_read(to_mem(src)->disk->store, MEM_NOW, data,
+		got = mem_store_read(to_mem(src)->store, MEM_NOW, data,
 				     len < COPY_MAX ? len : COPY_MAX, src_off);
 		*ret_len = got;
 		if (got > 0)
-			r = mem_store_write(m->disk->store, data, got, dst_off, false);
+			r = mem_store_write(m->store, data, got, dst_off, false);
 	}
 	return end(m, &event, r);
 }
@@ -311,7 +296,7 @@ static void mem_drop_cache(struct cmfs_backend *be)
 	{                                                                                          \
 		.name = "mem", .fua = fua_grade, .reopen = mem_reopen, .close = mem_close,         \
 		.read = mem_read, .write = mem_write, .write_exact = mem_write_exact,              \
-		.flush = mem_flush, .size = mem_size, .getattr = mem_getattr,                      \
+		.flush = mem_flush, .check = mem_check, .size = mem_size, .getattr = mem_getattr,  \
 		.truncate = mem_truncate, .allocate = mem_allocate, .seek = mem_seek,              \
 		.copy = copy_op, .drop_cache = mem_drop_cache,                                     \
 	}
@@ -321,90 +306,20 @@ static const struct cmfs_backend_ops mem_ops[2][2] = {
 	[CMFS_FUA_NATIVE] = { OPS(CMFS_FUA_NATIVE, NULL), OPS(CMFS_FUA_NATIVE, mem_copy) },
 };
 
-/* ---- the disk ---- */
-
-struct mem_disk *mem_disk_create(const struct mem_config *config)
+struct cmfs_backend *mem_backend_open(struct mem_disk *disk, const struct cmfs_open_how *how)
 {
-	struct mem_disk *disk = calloc(1, sizeof(*disk));
-
-	if (!disk)
-		abort();
-	disk->config = *config;
-	disk->store = mem_store_create(config->size, config->max_size ? config->max_size : 1 << 20);
-	pthread_mutex_init(&disk->lock, NULL);
-	return disk;
-}
-
-void mem_disk_destroy(struct mem_disk *disk)
-{
-	assert(atomic_load(&disk->openings) == 0);
-	mem_store_destroy(disk->store);
-	pthread_mutex_destroy(&disk->lock);
-	free(disk);
-}
-
-struct cmfs_backend *mem_disk_open(struct mem_disk *disk, const struct cmfs_open_how *how)
-{
+	const struct mem_config *config = mem_disk_config(disk);
 	struct mem_backend *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		abort();
 	m->base = (struct cmfs_backend){
-		.ops = &mem_ops[disk->config.fua][disk->config.copy],
+		.ops = &mem_ops[config->fua][config->copy],
 		.how = *how,
-		.geo = how->direct ? disk->config.direct : (struct cmfs_geometry){ 1, 1, 1 },
+		.geo = how->direct ? config->direct : (struct cmfs_geometry){ 1, 1, 1 },
 	};
 	m->disk = disk;
-	m->opening = atomic_fetch_add(&disk->opened, 1);
-	atomic_fetch_add(&disk->openings, 1);
+	m->store = mem_disk_store(disk);
+	m->opening = mem_disk_count_in(disk);
 	return &m->base;
-}
-
-struct mem_store *mem_disk_store(struct mem_disk *disk)
-{
-	return disk->store;
-}
-
-unsigned int mem_disk_openings(struct mem_disk *disk)
-{
-	return atomic_load(&disk->openings);
-}
-
-void mem_disk_fail(struct mem_disk *disk, enum mem_op op, unsigned int skip, unsigned int count,
-		   int error)
-{
-	pthread_mutex_lock(&disk->lock);
-	disk->fail[op].skip = skip;
-	disk->fail[op].count = count;
-	disk->fail[op].error = error;
-	pthread_mutex_unlock(&disk->lock);
-}
-
-unsigned int mem_disk_count(struct mem_disk *disk, enum mem_op op)
-{
-	unsigned int count;
-
-	pthread_mutex_lock(&disk->lock);
-	count = disk->count[op];
-	pthread_mutex_unlock(&disk->lock);
-	return count;
-}
-
-size_t mem_disk_log(struct mem_disk *disk, struct mem_event *ret, size_t max)
-{
-	size_t n;
-
-	pthread_mutex_lock(&disk->lock);
-	n = disk->logged < max ? disk->logged : max;
-	memcpy(ret, disk->log, n * sizeof(*ret));
-	pthread_mutex_unlock(&disk->lock);
-	return n;
-}
-
-void mem_disk_clear_log(struct mem_disk *disk)
-{
-	pthread_mutex_lock(&disk->lock);
-	memset(disk->count, 0, sizeof(disk->count));
-	disk->logged = 0;
-	pthread_mutex_unlock(&disk->lock);
 }

@@ -221,6 +221,32 @@ static void test_requests_at_the_end_of_all_offsets_are_refused(void **state)
 	align_disk_close(&d);
 }
 
+static void test_requests_of_all_lengths_there_are_are_refused(void **state)
+{
+	static const struct mem_config any_alignment = { .direct = { 1, 1, 1 }, .size = 100 };
+	static const size_t lens[] = { INT64_MAX - 1, INT64_MAX, (size_t)INT64_MAX + 1, SIZE_MAX };
+	struct align_disk d;
+	size_t got;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lens) * 2; i++) {
+		size_t len = lens[i / 2];
+
+		if (i % 2)
+			align_disk_open(&d, &any_alignment);
+		else
+			open_disk(&d, 100);
+		assert_int_equal(align_disk_write(&d, arena, len, 0), -EFBIG);
+		assert_int_equal(align_disk_write(&d, arena, len, 1000), -EFBIG);
+		assert_int_equal(align_disk_write(&d, arena, len, UINT64_MAX), -EFBIG);
+		assert_int_equal(cmfs_align_read(d.be, arena, len, INT64_MAX, &got), 0);
+		assert_int_equal(got, 0);
+		assert_int_equal(cmfs_align_read(d.be, arena, len, UINT64_MAX, &got), 0);
+		assert_int_equal(got, 0);
+		assert_int_equal(mem_store_size(d.store, MEM_NOW), 100);
+		align_disk_close(&d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +261,7 @@ int main(void)
 		cmocka_unit_test(test_write_when_a_part_fails_fails),
 		cmocka_unit_test(test_read_when_the_backend_fails_fails),
 		cmocka_unit_test(test_requests_at_the_end_of_all_offsets_are_refused),
+		cmocka_unit_test(test_requests_of_all_lengths_there_are_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@ static void open_disk(enum cmfs_fua fua, bool copy, const struct cmfs_open_how *
 {
 	disk = mem_disk_create(&(struct mem_config){
 		.direct = { 512, 512, 512 }, .fua = fua, .copy = copy, .size = 1024 });
-	be = mem_disk_open(disk, how);
+	be = mem_backend_open(disk, how);
 }
 
 static void close_disk(void)
@@ -166,7 +166,7 @@ static void test_copy_when_the_backends_differ_or_cannot_is_not_supported(void *
 	open_disk(CMFS_FUA_EMULATE, false, &plain);
 	assert_int_equal(cmfs_backend_copy(be, 0, be, 512, 100, &got), -EOPNOTSUPP);
 	other_disk = mem_disk_create(&(struct mem_config){ .copy = true, .size = 512 });
-	other = mem_disk_open(other_disk, &plain);
+	other = mem_backend_open(other_disk, &plain);
 	assert_int_equal(cmfs_backend_copy(be, 0, other, 0, 100, &got), -EOPNOTSUPP);
 	assert_int_equal(cmfs_backend_copy(other, 0, be, 0, 100, &got), -EOPNOTSUPP);
 	assert_int_equal(mem_disk_count(disk, MEM_COPY), 0);

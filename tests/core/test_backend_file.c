@@ -122,6 +122,46 @@ static void test_reopen_when_the_path_leads_elsewhere_reaches_the_same_file(void
 	cmfs_backend_close(again);
 }
 
+struct exchange {
+	struct thread thread;
+	const char *a, *b;
+	atomic_bool stop;
+};
+
+static void exchange_files(void *arg)
+{
+	struct exchange *x = arg;
+
+	while (!atomic_load(&x->stop))
+		THREAD_CHECK(renameat2(AT_FDCWD, x->a, AT_FDCWD, x->b, RENAME_EXCHANGE) == 0);
+}
+
+/* Both descriptors of a direct file are of one file, though the path changes hands. */
+static void test_open_while_the_path_changes_hands_is_of_one_file(void **state)
+{
+	struct exchange x = { .a = host_file_make("image", 'x', 5000),
+			      .b = host_file_make("other", 'y', 5000) };
+	uint64_t before, after;
+
+	if (!host_has_direct() || renameat2(AT_FDCWD, x.a, AT_FDCWD, x.b, RENAME_EXCHANGE) < 0) {
+		print_message("skipped: no O_DIRECT or no RENAME_EXCHANGE in the test directory\n");
+		skip();
+	}
+	thread_start(&x.thread, exchange_files, &x);
+	for (int i = 0; i < 1000; i++) {
+		struct cmfs_backend *be = open_file(x.a, CMFS_CACHE_NONE, false);
+
+		/* The first descriptor tells the size, the second one writes. */
+		assert_int_equal(cmfs_backend_size(be, &before), 0);
+		assert_int_equal(cmfs_backend_write_exact(be, "z", 1, before, CMFS_VOLATILE), 0);
+		assert_int_equal(cmfs_backend_size(be, &after), 0);
+		assert_int_equal(after, before + 1);
+		cmfs_backend_close(be);
+	}
+	atomic_store(&x.stop, true);
+	thread_join(&x.thread);
+}
+
 /* ---- refusals ---- */
 
 static void check_refused(const char *path, enum cmfs_cache_mode mode, bool readonly, int error,
@@ -288,6 +328,7 @@ int main(void)
 		TEST(test_descriptors_of_each_mode_have_its_flags),
 		TEST(test_reopen_to_each_mode_has_its_flags),
 		TEST(test_reopen_when_the_path_leads_elsewhere_reaches_the_same_file),
+		TEST(test_open_while_the_path_changes_hands_is_of_one_file),
 		TEST(test_open_of_what_is_no_image_is_refused_by_name),
 		TEST(test_open_without_permission_is_refused_by_name),
 		TEST(test_open_where_there_is_no_direct_io_names_what_works),

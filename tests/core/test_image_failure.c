@@ -33,8 +33,10 @@ static void check_failed(struct mem_image *m)
 		assert_int_equal(cmfs_image_error(m->image), -EIO);
 		assert_int_equal(cmfs_image_flush(m->image, false), -EIO);
 		assert_int_equal(cmfs_image_flush(m->image, true), -EIO);
+		mem_disk_clear_log(m->disk);
 		assert_int_equal(write_some(m, CMFS_DURABLE_DATA), -EIO);
 		assert_int_equal(write_some(m, CMFS_DURABLE_ALL), -EIO);
+		assert_int_equal(mem_disk_count(m->disk, MEM_WRITE), 0); /* not even tried */
 		assert_int_equal(write_some(m, CMFS_VOLATILE), plain);
 		assert_int_equal(cmfs_image_truncate(m->image, 5000), plain);
 		assert_int_equal(cmfs_image_allocate(m->image, CMFS_ALLOC_ZERO, true, 3, 5), plain);
@@ -246,6 +248,38 @@ static void test_switch_when_the_image_failed_leads_to_unsafe_only(void **state)
 	mem_image_finish(&m);
 }
 
+static void test_flush_when_a_write_was_lost_in_the_background_fails_for_good(void **state)
+{
+	struct mem_image m;
+
+	for (size_t i = 0; i < ARRAY_SIZE(flush_modes); i++) {
+		mem_image_open(&m, flush_modes[i], NULL);
+		assert_int_equal(write_some(&m, CMFS_VOLATILE), 0);
+		mem_disk_lose(m.disk, -EIO);
+		assert_int_equal(cmfs_image_flush(m.image, true), -EIO);
+		check_failure_is(&m, "fdatasync", -EIO);
+		check_failed(&m);
+		mem_image_finish(&m);
+	}
+}
+
+/* The switch asks for no flush, and closes the opening that knows of the loss. */
+static void test_switch_to_unsafe_when_a_write_was_lost_remembers_it(void **state)
+{
+	struct mem_image m;
+
+	for (enum cmfs_cache_mode from = 0; from < CMFS_CACHE_MODES; from++) {
+		mem_image_open(&m, from, NULL);
+		assert_int_equal(write_some(&m, CMFS_VOLATILE), 0);
+		mem_disk_lose(m.disk, -EIO);
+		assert_int_equal(cmfs_image_set_cache(m.image, CMFS_CACHE_UNSAFE, NULL), 0);
+		assert_int_equal(cmfs_image_flush(m.image, true), 0);
+		assert_int_equal(cmfs_image_set_cache(m.image, CMFS_CACHE_NONE, NULL), -EIO);
+		assert_int_equal(cmfs_image_cache(m.image), CMFS_CACHE_UNSAFE);
+		mem_image_finish(&m);
+	}
+}
+
 struct taker {
 	struct thread thread;
 	struct cmfs_image *image;
@@ -300,6 +334,8 @@ int main(void)
 		cmocka_unit_test(test_unsafe_has_no_failures),
 		cmocka_unit_test(test_close_when_its_flush_fails_says_so),
 		cmocka_unit_test(test_switch_when_the_image_failed_leads_to_unsafe_only),
+		cmocka_unit_test(test_flush_when_a_write_was_lost_in_the_background_fails_for_good),
+		cmocka_unit_test(test_switch_to_unsafe_when_a_write_was_lost_remembers_it),
 		cmocka_unit_test(test_failure_when_many_ask_is_told_to_one),
 	};
 
