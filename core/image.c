@@ -280,8 +280,15 @@ static int copy_by_hand(struct cmfs_image *src, uint64_t src_off, struct cmfs_im
 			uint64_t dst_off, size_t len, size_t *ret_len)
 {
 	size_t done = 0;
-	int r = 0;
+	uint64_t size;
+	int r = cmfs_backend_size(src->be, &size);
 
+	if (r < 0)
+		return r;
+	/* Up to where the source ends now: the copy itself may move that end. */
+	size = src_off < size ? size - src_off : 0;
+	if (len > size)
+		len = size;
 	while (done < len) {
 		size_t chunk = len - done < COPY_CHUNK ? len - done : COPY_CHUNK, got;
 		void *buf = cmfs_buffer_get(CMFS_BUFFER_COPY, chunk);

@@ -129,6 +129,21 @@ static void test_copy_at_the_end_of_the_source_is_short(void **state)
 	}
 }
 
+static void test_copy_to_behind_the_end_of_the_same_image_stops_at_that_end(void **state)
+{
+	struct mem_image m;
+	size_t got;
+
+	for (size_t kind = 0; kind < MEM_KINDS; kind++) {
+		mem_image_open(&m, CMFS_CACHE_NONE, &mem_kinds[kind]);
+		assert_int_equal(mem_image_fill(&m, 'a', 1000, 0, CMFS_VOLATILE), 0);
+		assert_int_equal(cmfs_image_copy(m.image, 900, m.image, 2000, 1000, &got), 0);
+		assert_int_equal(got, 100);
+		assert_int_equal(mem_store_size(m.store, MEM_NOW), 2100);
+		mem_image_finish(&m);
+	}
+}
+
 static void test_copy_of_overlapping_ranges_is_refused(void **state)
 {
 	/* clang-format off */
@@ -300,6 +315,7 @@ int main(void)
 		cmocka_unit_test(test_copy_when_the_backend_refuses_is_done_by_hand),
 		cmocka_unit_test(test_copy_when_the_backend_fails_fails),
 		cmocka_unit_test(test_copy_at_the_end_of_the_source_is_short),
+		cmocka_unit_test(test_copy_to_behind_the_end_of_the_same_image_stops_at_that_end),
 		cmocka_unit_test(test_copy_of_overlapping_ranges_is_refused),
 		cmocka_unit_test(test_copy_by_hand_of_many_chunks_is_exact),
 		cmocka_unit_test(test_copy_when_a_later_chunk_fails_tells_what_was_done),
