@@ -93,12 +93,11 @@ const struct cmfs_cache_props *cmfs_image_props(struct cmfs_image *image)
 
 int cmfs_image_set_failed(struct cmfs_image *image, const char *operation, int error)
 {
-	const char *none = NULL;
 	int no_error = 0;
 
 	/* The error goes first, so that who sees the operation sees it too. */
 	if (atomic_compare_exchange_strong(&image->failed_error, &no_error, error))
-		atomic_compare_exchange_strong(&image->failed_operation, &none, operation);
+		atomic_store(&image->failed_operation, operation);
 	return error;
 }
 
