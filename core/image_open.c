@@ -93,6 +93,22 @@ static int open_in_mode(const struct cmfs_image_spec *spec, const struct cmfs_im
 	return 0;
 }
 
+/* P6: drop what others left in the host's cache; first flush it, as what is dirty stays. */
+static int empty_cache(struct cmfs_backend *be, const char *path, struct cmfs_err *err)
+{
+	int r = 0;
+
+	if (!be->how.direct)
+		return 0;
+	if (!be->how.readonly)
+		r = cmfs_backend_flush(be, true);
+	if (r < 0)
+		return cmfs_err_set(err, r, "%s: cannot flush what is in the host's cache: %s",
+				    path, strerror(-r));
+	cmfs_backend_drop_cache(be);
+	return 0;
+}
+
 int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		    struct cmfs_err *err)
 {
@@ -114,16 +130,12 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		return r;
 	r = open_in_mode(spec, &source, &be, &mode, &stored, err);
 	if (r == 0)
+		r = empty_cache(be, spec->path, err);
+	if (r == 0)
 		r = cmfs_image_create(be, mode, &image, err);
 	if (r < 0) {
 		cmfs_backend_close(be);
 		return r;
-	}
-	if (be->how.direct) {
-		/* P6: what others left in the cache; what is dirty cannot be dropped. */
-		if (!be->how.readonly)
-			cmfs_backend_flush(be, true);
-		cmfs_backend_drop_cache(be);
 	}
 	image->source = source;
 	image->stored_cache = stored;
