@@ -141,6 +141,13 @@ int cmfs_backend_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_ba
 	return r;
 }
 
+int cmfs_backend_set_sync(struct cmfs_backend *be, bool on)
+{
+	if (!be->ops->set_sync)
+		return on ? -EOPNOTSUPP : 0;
+	return checked(be->ops->set_sync(be, on));
+}
+
 void cmfs_backend_drop_cache(struct cmfs_backend *be)
 {
 	if (be->ops->drop_cache)

@@ -19,10 +19,12 @@
  */
 #include "cmfs/backend.h"
 #include "host_fs.h"
+#include "host_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +36,8 @@ struct file_backend {
 	struct cmfs_backend base;
 	char *path; /* as given, for messages */
 	int fd;
-	int exact_fd; /* without O_DIRECT; -1 unless direct and writable */
+	int exact_fd;		     /* without O_DIRECT; -1 unless direct and writable */
+	_Atomic uint64_t size_floor; /* of a direct file: it is known to be this long */
 };
 
 static struct file_backend *to_file(struct cmfs_backend *be)
@@ -242,12 +245,6 @@ static int write_all(int fd, const char *buf, size_t len, uint64_t off, int flag
 	return 0;
 }
 
-static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
-		      enum cmfs_durability durability)
-{
-	return write_all(to_file(be)->fd, buf, len, off, rwf_flags(be, durability));
-}
-
 /*
  * Leave nothing of [off, off + len) in the page cache of a direct file (P6).
  * Best effort: an error here costs memory, not data. It must not take that error
@@ -282,6 +279,22 @@ static uint64_t size_or_zero(struct file_backend *f)
 	struct stat st;
 
 	return fstat(f->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
+		      enum cmfs_durability durability)
+{
+	struct file_backend *f = to_file(be);
+	bool may_grow = be->how.direct && off > atomic_load(&f->size_floor);
+	uint64_t old_size = may_grow ? size_or_zero(f) : off;
+	int r = write_all(f->fd, buf, len, off, rwf_flags(be, durability));
+
+	if (r < 0 || !may_grow)
+		return r;
+	if (old_size < off)
+		settle_edge(f, old_size); /* XFS, btrfs */
+	atomic_store(&f->size_floor, old_size > off ? old_size : off);
+	return 0;
 }
 
 static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
@@ -330,6 +343,8 @@ static int file_truncate(struct cmfs_backend *be, uint64_t size)
 	struct file_backend *f = to_file(be);
 	uint64_t old_size = size_or_zero(f);
 
+	if (size < atomic_load(&f->size_floor))
+		atomic_store(&f->size_floor, size);
 	if (ftruncate(f->fd, size) < 0)
 		return -errno;
 	settle_edge(f, size);
@@ -390,6 +405,18 @@ static int file_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_bac
 static void file_drop_cache(struct cmfs_backend *be)
 {
 	posix_fadvise(to_file(be)->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+static int file_host_fd(struct cmfs_backend *be)
+{
+	return to_file(be)->fd;
+}
+
+static int file_set_sync(struct cmfs_backend *be, bool on)
+{
+	int fd = to_file(be)->fd;
+
+	return on ? cmfs_host_sync_set(fd) : cmfs_host_sync_clear(fd);
 }
 
 /* ---- metadata ---- */
@@ -467,5 +494,7 @@ static const struct cmfs_backend_ops file_ops = {
 	.allocate = file_allocate,
 	.seek = file_seek,
 	.copy = file_copy,
+	.host_fd = file_host_fd,
+	.set_sync = file_set_sync,
 	.drop_cache = file_drop_cache,
 };

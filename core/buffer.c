@@ -3,6 +3,10 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+
+/* Bytes of each buffer that cmfs_buffer_trim() leaves. */
+#define KEPT CMFS_BUFFER_ALIGN
 
 struct buffers {
 	struct {
@@ -58,4 +62,17 @@ void *cmfs_buffer_get(enum cmfs_buffer use, size_t len)
 		b->use[use].size = b->use[use].mem ? size : 0;
 	}
 	return b->use[use].mem;
+}
+
+void cmfs_buffer_trim(void)
+{
+	if (!mine)
+		return;
+	for (int i = 0; i < CMFS_BUFFERS; i++) {
+		char *mem = mine->use[i].mem;
+
+		/* Whole pages all of them, as address and size are aligned. */
+		if (mine->use[i].size > KEPT)
+			madvise(mem + KEPT, mine->use[i].size - KEPT, MADV_DONTNEED);
+	}
 }

@@ -46,12 +46,13 @@ int cmfs_image_create(struct cmfs_backend *be, enum cmfs_cache_mode mode, struct
 		.readonly = be->how.readonly,
 		.change_lock = CMFS_MUTEX_INITIALIZER,
 		.switch_lock = CMFS_MUTEX_INITIALIZER,
-		.flush_lock = CMFS_MUTEX_INITIALIZER,
+		.bypass_lock = CMFS_MUTEX_INITIALIZER,
 		.be = be,
 		.mode = mode,
 	};
 	cmfs_gate_init(&image->gate);
 	cmfs_range_lock_init(&image->ranges);
+	cmfs_verdicts_init(&image->verdicts);
 	*ret = image;
 	return 0;
 }
@@ -64,10 +65,14 @@ int cmfs_image_close(struct cmfs_image *image)
 		return 0;
 	if (cmfs_image_props(image)->flush && !image->readonly)
 		r = cmfs_image_flush_inside(image, "flush at unmount", false);
+	/* Who still writes past us needs the flag (P1): the next mount clears it. */
+	if (image->sync_flag && image->bypassers == 0)
+		cmfs_backend_set_sync(image->be, false);
 	cmfs_backend_close(image->be);
+	cmfs_verdicts_finish(&image->verdicts);
 	cmfs_range_lock_finish(&image->ranges);
 	cmfs_gate_finish(&image->gate);
-	pthread_mutex_destroy(&image->flush_lock.m);
+	pthread_mutex_destroy(&image->bypass_lock.m);
 	pthread_mutex_destroy(&image->switch_lock.m);
 	pthread_mutex_destroy(&image->change_lock.m);
 	free(image);
@@ -125,6 +130,11 @@ bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret)
 	       !atomic_exchange(&image->failure_taken, true) && cmfs_image_failure(image, ret);
 }
 
+void cmfs_image_set_lost(struct cmfs_image *image, int error)
+{
+	cmfs_image_set_failed(image, "write in the background", error);
+}
+
 int cmfs_image_error(struct cmfs_image *image)
 {
 	return cmfs_image_props(image)->flush ? cmfs_image_check_failed(image) : 0;
@@ -132,19 +142,18 @@ int cmfs_image_error(struct cmfs_image *image)
 
 int cmfs_image_flush_inside(struct cmfs_image *image, const char *operation, bool datasync)
 {
-	int r;
+	struct cmfs_verdict verdict;
+	int r = cmfs_image_check_failed(image);
 
-	cmfs_mutex_lock(&image->flush_lock);
-	r = cmfs_image_check_failed(image);
-	if (r == 0) {
-		r = cmfs_backend_flush(image->be, datasync);
-		if (r < 0)
-			cmfs_image_set_failed(image, operation, r);
-		else
-			r = cmfs_image_check_failed(image); /* a durable write's */
-	}
-	cmfs_mutex_unlock(&image->flush_lock);
-	return r;
+	if (r < 0)
+		return r;
+	cmfs_verdict_ask(&image->verdicts, &verdict);
+	r = cmfs_backend_flush(image->be, datasync);
+	if (r < 0)
+		cmfs_image_set_failed(image, operation, r);
+	/* Another thread's request may fail and take the error with it. */
+	cmfs_verdict_settle(&image->verdicts, &verdict, r == 0);
+	return r < 0 ? r : cmfs_image_check_failed(image);
 }
 
 void cmfs_image_check_inside(struct cmfs_image *image)
@@ -170,10 +179,20 @@ int cmfs_image_read(struct cmfs_image *image, void *buf, size_t len, uint64_t of
 	return r;
 }
 
+/*
+ * May a durable write's own error be told to another request? Not where the write
+ * itself waits for the device; a page cache's writeback and a flush are shared.
+ */
+static bool shares_verdict(const struct cmfs_backend *be)
+{
+	return be->ops->fua != CMFS_FUA_NATIVE || !be->how.direct;
+}
+
 static int write_inside(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
 			enum cmfs_durability asked)
 {
 	enum cmfs_durability durability = cmfs_policy_write(cmfs_image_props(image), asked);
+	struct cmfs_verdict verdict;
 	int r;
 
 	if (durability == CMFS_VOLATILE)
@@ -182,10 +201,12 @@ static int write_inside(struct cmfs_image *image, const void *buf, size_t len, u
 	r = cmfs_image_check_failed(image);
 	if (r < 0)
 		return r;
+	cmfs_verdict_ask(&image->verdicts, &verdict);
 	r = cmfs_align_write(image->be, &image->ranges, buf, len, off, durability);
 	/* Beyond a file size limit nothing is written: a refusal, no failure. */
 	if (r < 0 && r != -EFBIG)
-		return cmfs_image_set_failed(image, "durable write", r);
+		cmfs_image_set_failed(image, "durable write", r);
+	cmfs_verdict_settle(&image->verdicts, &verdict, r == 0 && shares_verdict(image->be));
 	return r < 0 ? r : cmfs_image_check_failed(image);
 }
 

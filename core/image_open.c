@@ -93,6 +93,18 @@ static int open_in_mode(const struct cmfs_image_spec *spec, const struct cmfs_im
 	return 0;
 }
 
+/* With fixed-mode the kernel may acknowledge writes before we see them: P1, P6 are lost. */
+static int check_fixed(const struct cmfs_image_spec *spec, enum cmfs_cache_mode mode,
+		       struct cmfs_err *err)
+{
+	const struct cmfs_cache_props *props = cmfs_cache_props(mode);
+
+	if (!spec->fixed || (!props->direct && !props->dsync))
+		return 0;
+	return cmfs_err_set(err, -EINVAL, "%s: cache=%s: fixed-mode is for writeback and unsafe",
+			    spec->path, props->name);
+}
+
 /* P6: drop what others left in the host's cache; first flush it, as what is dirty stays. */
 static int empty_cache(struct cmfs_backend *be, const char *path, struct cmfs_err *err)
 {
@@ -109,6 +121,29 @@ static int empty_cache(struct cmfs_backend *be, const char *path, struct cmfs_er
 	return 0;
 }
 
+/* What a killed cmfs left is cleared; then what this one needs is set. */
+static int start_sync_flag(struct cmfs_image *image, const struct cmfs_image_spec *spec,
+			   struct cmfs_err *err)
+{
+	int r;
+
+	if (spec->readonly)
+		return 0;
+	r = cmfs_backend_set_sync(image->be, false);
+	if (r < 0)
+		return cmfs_err_set(err, r,
+				    "%s: cannot clear the sync flag that a killed cmfs left on it "
+				    "(chattr -S): %s",
+				    spec->path, strerror(-r));
+	r = cmfs_image_update_sync_flag(image, cmfs_image_props(image));
+	if (r < 0)
+		return cmfs_err_set(err, r,
+				    "%s: syncflag=on: its file system has no sync flag (chattr +S) "
+				    "that could be set: %s",
+				    spec->path, strerror(-r));
+	return 0;
+}
+
 int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		    struct cmfs_err *err)
 {
@@ -116,6 +151,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		.cache_given = spec->cache_given,
 		.cache = spec->cache,
 		.persist = spec->persist,
+		.fixed = spec->fixed,
 	};
 	struct cmfs_open_how how = cmfs_image_open_how(
 		spec->cache_given ? spec->cache : CMFS_CACHE_WRITEBACK, spec->readonly);
@@ -130,6 +166,8 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		return r;
 	r = open_in_mode(spec, &source, &be, &mode, &stored, err);
 	if (r == 0)
+		r = check_fixed(spec, mode, err);
+	if (r == 0)
 		r = empty_cache(be, spec->path, err);
 	if (r == 0)
 		r = cmfs_image_create(be, mode, &image, err);
@@ -138,6 +176,12 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		return r;
 	}
 	image->source = source;
+	image->keep_sync_flag = spec->keep_sync_flag;
+	r = start_sync_flag(image, spec, err);
+	if (r < 0) {
+		cmfs_image_close(image);
+		return r;
+	}
 	image->stored_cache = stored;
 	*ret = image;
 	return 0;
@@ -173,13 +217,20 @@ static int store_and_switch_locked(struct cmfs_image *image, const struct stored
 	return r;
 }
 
+static int check_changeable(struct cmfs_image *image, struct cmfs_err *err)
+{
+	return image->source.fixed ? cmfs_err_set(err, -EROFS, "mounted with fixed-mode") : 0;
+}
+
 int cmfs_image_change_cache(struct cmfs_image *image, enum cmfs_cache_mode mode,
 			    struct cmfs_err *err)
 {
 	const char *name = cmfs_cache_props(mode)->name;
 	struct stored new = { .len = (ssize_t)strlen(name) };
-	int r;
+	int r = check_changeable(image, err);
 
+	if (r < 0)
+		return r;
 	memcpy(new.value, name, new.len);
 	cmfs_mutex_lock(&image->change_lock);
 	if (image->source.persist)
@@ -195,8 +246,10 @@ int cmfs_image_revert_cache(struct cmfs_image *image, struct cmfs_err *err)
 	const struct stored none = { .len = -ENODATA };
 	enum cmfs_cache_mode mode;
 	bool stored;
-	int r = 0;
+	int r = check_changeable(image, err);
 
+	if (r < 0)
+		return r;
 	cmfs_mutex_lock(&image->change_lock);
 	if (image->source.persist) {
 		mode = image->source.cache_given ? image->source.cache : CMFS_CACHE_WRITEBACK;

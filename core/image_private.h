@@ -5,6 +5,7 @@
 #include "cmfs/image.h"
 #include "gate.h"
 #include "range_lock.h"
+#include "verdict.h"
 
 #include <stdatomic.h>
 
@@ -12,7 +13,7 @@
 struct cmfs_image_source {
 	bool cache_given;
 	enum cmfs_cache_mode cache;
-	bool persist;
+	bool persist, fixed;
 };
 
 /* Shared by the image_*.c files, and by nobody else. */
@@ -25,6 +26,11 @@ struct cmfs_image {
 	struct cmfs_gate gate;
 	struct cmfs_range_lock ranges;
 
+	struct cmfs_mutex bypass_lock;
+	unsigned int bypassers; /* protected by bypass_lock */
+	bool sync_flag;		/* the host's is on; protected by bypass_lock */
+	bool keep_sync_flag;	/* constant: -o syncflag=on */
+
 	/*
 	 * Stable for whoever is inside the gate; changed by a switch, which
 	 * holds the gate closed and drained. The mode is atomic as it is also
@@ -34,10 +40,10 @@ struct cmfs_image {
 	_Atomic enum cmfs_cache_mode mode;
 
 	/*
-	 * One flush at a time: the host tells an error to one of those that ask,
-	 * and it must be on record before another one claims success.
+	 * The host tells an error to one of those that ask, and it must be on
+	 * record before another one claims success.
 	 */
-	struct cmfs_mutex flush_lock;
+	struct cmfs_verdicts verdicts;
 
 	_Atomic(const char *) failed_operation; /* NULL: not failed; set once */
 	atomic_int failed_error;		/* set before failed_operation */
@@ -55,6 +61,9 @@ int cmfs_image_set_failed(struct cmfs_image *image, const char *operation, int e
 
 /* Flush what the backend has, minding and recording failures. Inside the gate. */
 int cmfs_image_flush_inside(struct cmfs_image *image, const char *operation, bool datasync);
+
+/* Set or clear the host's sync flag as @mode needs it. Gate: inside, or closed. */
+int cmfs_image_update_sync_flag(struct cmfs_image *image, const struct cmfs_cache_props *mode);
 
 /* Record a failure that no flush has told of, before the opening that knows of it goes. */
 void cmfs_image_check_inside(struct cmfs_image *image);

@@ -10,12 +10,32 @@
  *    promises nothing. A failure here leaves the old mode in force.
  * 4. Swap, open the gate: who waited goes on under the new mode.
  *
+ * Writers that bypass the daemon are neither held up by the gate nor drained: a
+ * switch to a sync mode first makes the host file durable by itself for them
+ * (image_bypass.c), or is refused.
+ *
  * A failed image (P5) cannot pass step 3: it can only be switched to unsafe.
  */
 #include "image_private.h"
 #include "policy.h"
 
+#include <errno.h>
 #include <string.h>
+
+/* Before the flush, so that it covers what was in flight when the flag was set. */
+static int prepare_bypassers(struct cmfs_image *image, const struct cmfs_cache_props *to,
+			     struct cmfs_err *err)
+{
+	int r = to->dsync ? cmfs_image_update_sync_flag(image, to) : 0;
+
+	if (r == 0)
+		return 0;
+	return cmfs_err_set(err, -EBUSY,
+			    "the host file's sync flag (chattr +S), which would make writes by "
+			    "kernel passthrough durable for cache=%s, cannot be set: %s; close "
+			    "the files that are open, or mount with passthrough=off",
+			    to->name, strerror(-r));
+}
 
 int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, struct cmfs_err *err)
 {
@@ -30,6 +50,9 @@ int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, st
 		goto unlock;
 
 	cmfs_gate_close(&image->gate);
+	r = prepare_bypassers(image, to, err);
+	if (r < 0)
+		goto open_gate;
 	if (cmfs_policy_switch(to))
 		r = cmfs_image_flush_inside(image, "flush at a mode switch", false);
 	else
@@ -46,6 +69,9 @@ int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, st
 		cmfs_err_set(err, r, "flush before switching to cache=%s: %s", to->name,
 			     strerror(-r));
 	}
+	/* Of the mode that now holds; where it fails to clear, it is tried again. */
+	cmfs_image_update_sync_flag(image, cmfs_image_props(image));
+open_gate:
 	cmfs_gate_open(&image->gate);
 	cmfs_backend_close(be); /* the one not in use */
 unlock:

@@ -8,16 +8,17 @@
  * pthread mutexes and conditions with clang's thread-safety annotations
  * (clang: "Thread Safety Analysis"), so that a build with -Wthread-safety
  * proves that what is locked is unlocked. (guarded_by on members needs C++ in
- * clang 14: our members say "protected by" in words.) Lock order, the only place where it is
- * written:
+ * clang 14: our members say "protected by" in words.)
  *
- *   image change lock -> switch lock -> gate -> flush lock -> range lock ->
- *   (backend's own)
+ * Lock order, the only place where it is written:
+ *
+ *   image change lock -> switch lock -> gate -> bypass lock -> range lock ->
+ *   verdicts -> (backend's own)
  *
  * A gate or range is "held" by admission, not by its mutex: the mutexes below
  * are held for a few instructions only, never across I/O or a callback. The
- * change lock and the switch lock are held across a whole switch, and the flush
- * lock across a flush.
+ * change lock and the switch lock are held across a whole switch, and the bypass
+ * lock while the host's sync flag is set or cleared.
  */
 #ifdef __clang__
 #define CMFS_TSA(x) __attribute__((x))

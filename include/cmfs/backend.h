@@ -146,6 +146,20 @@ struct cmfs_backend_ops {
 	int (*copy)(struct cmfs_backend *src, uint64_t src_off, struct cmfs_backend *dst,
 		    uint64_t dst_off, size_t len, size_t *ret_len);
 
+	/*
+	 * Optional: a descriptor of the place itself, for kernel passthrough; it
+	 * stays the backend's. -EOPNOTSUPP where there is none.
+	 */
+	int (*host_fd)(struct cmfs_backend *be);
+
+	/*
+	 * Optional: have each write that reaches the place past us be durable
+	 * before it returns (@on), or as its writer asked (not @on, also to clear
+	 * what a killed process left). When it returns 0 for @on, no write is in
+	 * flight that is not. Never undoes what others set.
+	 */
+	int (*set_sync)(struct cmfs_backend *be, bool on);
+
 	/* Optional: drop what host caches hold of the content (all of it clean). */
 	void (*drop_cache)(struct cmfs_backend *be);
 };
@@ -177,6 +191,7 @@ int cmfs_backend_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool ke
 int cmfs_backend_seek(struct cmfs_backend *be, enum cmfs_seek whence, uint64_t off, uint64_t *ret);
 int cmfs_backend_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_backend *dst,
 		      uint64_t dst_off, size_t len, size_t *ret_len);
+int cmfs_backend_set_sync(struct cmfs_backend *be, bool on);
 void cmfs_backend_drop_cache(struct cmfs_backend *be);
 
 /**

@@ -10,7 +10,8 @@
  * layers of one request do not fight for the same one.
  */
 enum cmfs_buffer {
-	CMFS_BUFFER_REQUEST, /* fuse/: what a read is answered from */
+	CMFS_BUFFER_REQUEST, /* fuse/workers.c: a request, and what a read is answered from */
+	CMFS_BUFFER_XATTR,   /* fuse/: extended attributes; a request's names are in the other */
 	CMFS_BUFFER_COPY,    /* core/image.c: copying by reading and writing */
 	CMFS_BUFFER_BOUNCE,  /* core/align.c: aligned stand-in for a caller's buffer */
 	CMFS_BUFFERS,
@@ -27,5 +28,11 @@ enum cmfs_buffer {
  * same use again; owned by the thread, never freed by the caller.
  */
 void *cmfs_buffer_get(enum cmfs_buffer use, size_t len);
+
+/**
+ * cmfs_buffer_trim() - give back the memory behind this thread's buffers, but for
+ * their beginnings. They stay where they are; their content is lost.
+ */
+void cmfs_buffer_trim(void);
 
 #endif

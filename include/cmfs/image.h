@@ -70,6 +70,13 @@ bool cmfs_image_take_failure(struct cmfs_image *image, struct cmfs_failure *ret)
 bool cmfs_image_failure(struct cmfs_image *image, struct cmfs_failure *ret);
 
 /**
+ * cmfs_image_set_lost() - the image fails (P5): a change was lost that somebody
+ * above had acknowledged before it came here.
+ * @error: -errno, of the change.
+ */
+void cmfs_image_set_lost(struct cmfs_image *image, int error);
+
+/**
  * cmfs_image_error() - -EIO for a failed image whose mode honours flushes, else 0.
  */
 int cmfs_image_error(struct cmfs_image *image);
@@ -96,6 +103,26 @@ int cmfs_image_seek(struct cmfs_image *image, enum cmfs_seek whence, uint64_t of
 /* copy_file_range(2): may do less than asked; overlapping ranges give -EINVAL. */
 int cmfs_image_copy(struct cmfs_image *src, uint64_t src_off, struct cmfs_image *dst,
 		    uint64_t dst_off, size_t len, size_t *ret_len);
+
+/*
+ * Kernel passthrough: writers that reach the host file past the daemon. Who
+ * opens one holds the image (no live switch comes between), chooses, and counts
+ * it in if its own flags do not make each of its writes durable.
+ */
+
+/* Keep the mode as it is, and say what it is; short: a switch waits meanwhile. */
+enum cmfs_cache_mode cmfs_image_hold(struct cmfs_image *image);
+void cmfs_image_unhold(struct cmfs_image *image);
+
+/* The host file's descriptor, the image's own; or -EOPNOTSUPP. While held. */
+int cmfs_image_host_fd(struct cmfs_image *image);
+
+/* Is the host file's sync flag on, so that any write to it is durable? */
+bool cmfs_image_sync_flag(struct cmfs_image *image);
+
+/* While held. When it fails, the writer must not be let past. */
+int cmfs_image_add_bypasser(struct cmfs_image *image);
+void cmfs_image_remove_bypasser(struct cmfs_image *image); /* not while held */
 
 /*
  * Metadata; -EOPNOTSUPP where the backend has none. Contracts as at struct

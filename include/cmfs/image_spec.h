@@ -17,7 +17,9 @@ struct cmfs_image_spec {
 	bool readonly;
 	bool cache_given;
 	enum cmfs_cache_mode cache; /* if given */
+	bool keep_sync_flag;	    /* the host's sync flag serves writethrough */
 	bool persist;		    /* live changes are stored on the host file */
+	bool fixed;		    /* no live changes, and only modes without direct and dsync */
 };
 
 /* The key under which a mode is stored, and under which fuse/ shows it. */

@@ -104,10 +104,10 @@ static void check_leaves_nothing(const struct request *requests, size_t n)
 static void test_writes_leave_nothing_in_the_cache(void **state)
 {
 	static const struct request requests[] = {
-		{ WRITE, 4096, 4096 }, { WRITE, 512, 512 },    { WRITE, 100, 10 },
-		{ WRITE, 100, 9000 },  { WRITE, 19990, 100 },  { WRITE, 20000, 1 },
-		{ WRITE, 20000, 480 }, { WRITE, 16384, 9000 }, { WRITE, 0, 16001 },
-		{ WRITE, 50000, 10 },
+		{ WRITE, 4096, 4096 },	{ WRITE, 512, 512 },	{ WRITE, 100, 10 },
+		{ WRITE, 100, 9000 },	{ WRITE, 19990, 100 },	{ WRITE, 20000, 1 },
+		{ WRITE, 20000, 480 },	{ WRITE, 16384, 9000 }, { WRITE, 0, 16001 },
+		{ WRITE, 51200, 1024 }, { WRITE, 49152, 4096 }, { WRITE, 50000, 10 },
 	};
 
 	check_leaves_nothing(requests, ARRAY_SIZE(requests));

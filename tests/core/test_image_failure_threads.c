@@ -64,10 +64,31 @@ static void test_flush_while_another_flush_is_told_of_a_loss_fails_too(void **st
 	}
 }
 
+static void test_flush_while_a_durable_write_is_told_of_a_loss_fails_too(void **state)
+{
+	for (enum cmfs_cache_mode mode = 0; mode < CMFS_CACHE_UNSAFE; mode++) {
+		check_both_fail(mode, CMFS_FUA_EMULATE, true, false);
+		/* A direct write that is durable by itself is told of its own fate only. */
+		if (!cmfs_cache_props(mode)->direct)
+			check_both_fail(mode, CMFS_FUA_NATIVE, true, false);
+	}
+}
+
+/* Where a durable write is one by the flush behind it. */
+static void test_durable_write_while_another_is_told_of_a_loss_fails_too(void **state)
+{
+	for (enum cmfs_cache_mode mode = 0; mode < CMFS_CACHE_UNSAFE; mode++) {
+		check_both_fail(mode, CMFS_FUA_EMULATE, false, true);
+		check_both_fail(mode, CMFS_FUA_EMULATE, true, true);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flush_while_another_flush_is_told_of_a_loss_fails_too),
+		cmocka_unit_test(test_flush_while_a_durable_write_is_told_of_a_loss_fails_too),
+		cmocka_unit_test(test_durable_write_while_another_is_told_of_a_loss_fails_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

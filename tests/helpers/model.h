@@ -71,7 +71,7 @@ static inline void model_resize(struct model *m, size_t size)
 static inline void model_expect(const struct model *m, int fd, size_t off, size_t len,
 				const char *what)
 {
-	static char got[MODEL_MAX];
+	static _Alignas(4096) char got[MODEL_MAX];
 	size_t done = 0, wanted = off < m->size ? m->size - off : 0;
 
 	if (len < wanted)
@@ -98,10 +98,11 @@ static inline void model_expect_all(const struct model *m, int fd, const char *w
 
 static inline struct model model_load(const char *path)
 {
-	struct model m = { .data = calloc(1, MODEL_MAX) };
+	struct model m = { .data = aligned_alloc(4096, MODEL_MAX) };
 	int fd = open_or_fail(path, O_RDONLY);
 
-	CHECK(m.data, "calloc");
+	CHECK(m.data, "aligned_alloc");
+	memset(m.data, 0, MODEL_MAX);
 	m.size = file_size(fd);
 	CHECK(m.size <= MODEL_MAX, "%s is too large", path);
 	CHECK(read(fd, m.data, m.size) == (ssize_t)m.size, "read %s", path);
