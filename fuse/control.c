@@ -2,6 +2,7 @@
 #include "control.h"
 
 #include "cmfs/image_spec.h"
+#include "passthrough.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -38,15 +39,23 @@ static int error_get(struct cmfs_file *file, char *value, size_t size)
 	return snprintf(value, size, "%s: %s", failure.operation, strerror(-failure.error));
 }
 
-#define ERROR_XATTR CMFS_CONTROL_PREFIX "error"
+/* Who reads and writes the host file where the mode and a handle's flags leave the choice. */
+static int datapath_get(struct cmfs_file *file, char *value, size_t size)
+{
+	return cmfs_passthrough_describe(file, value, size);
+}
+
+#define ERROR_XATTR    CMFS_CONTROL_PREFIX "error"
+#define DATAPATH_XATTR CMFS_CONTROL_PREFIX "datapath"
 
 static const struct cmfs_control_key keys[] = {
 	{ CMFS_CACHE_XATTR, cache_get, cache_set, cache_remove },
 	{ ERROR_XATTR, error_get },
+	{ DATAPATH_XATTR, datapath_get },
 };
 
 /* All names in keys[], for the root directory. */
-#define KEY_NAMES CMFS_CACHE_XATTR " " ERROR_XATTR
+#define KEY_NAMES CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR
 
 static const struct {
 	const char *name, *value;

@@ -6,6 +6,7 @@
 
 #include "cmfs/image.h"
 #include "jobs.h"
+#include "options.h"
 
 #include <fuse_lowlevel.h>
 
@@ -22,15 +23,27 @@ struct cmfs_file {
 	struct cmfs_image *image;
 	dev_t host_dev; /* identity of the host file */
 	ino_t host_ino;
+	int backing_id;	      /* see passthrough.h; < 0: none, -errno; constant once ready */
+	bool writeback_cache; /* the kernel acknowledges cached writes by itself */
+
+	/* Taken after the image is held (cmfs_image_hold()), protects: */
+	pthread_mutex_t handles_lock;
+	unsigned int open_handles[2]; /* [passthrough]: by family, see handle_class.h */
 };
 
 struct cmfs_fs {
 	struct cmfs_file *files;
 	size_t file_count;
-	struct stat root;	 /* the root directory's attributes */
-	struct fuse_session *se; /* set once the session exists */
-	struct cmfs_jobs jobs;	 /* work that requests started on threads of its own */
-	int (*ready)(void *arg); /* called once, when the kernel has accepted the mount */
+	struct stat root;		   /* the root directory's attributes */
+	struct fuse_session *se;	   /* set once the session exists */
+	struct cmfs_jobs jobs;		   /* work that requests started on threads of its own */
+	enum cmfs_passthrough passthrough; /* as wanted */
+	bool accepted;			   /* the kernel has accepted the mount */
+	bool fixed_mode;		   /* no live switch: see choose_data_path() */
+	bool kernel_has_passthrough;
+	bool writeback_cache; /* agreed with the kernel, like the one above */
+	/* Called once, when the mount works; fills its error. */
+	int (*ready)(void *arg, struct cmfs_err *err);
 	void *ready_arg;
 };
 
@@ -47,9 +60,15 @@ void cmfs_fs_log_failure(struct cmfs_file *file);
  * Seconds that the kernel may keep what it was told. Names never change. Attributes
  * are asked for anew each time: kept ones can be older than what another process
  * was told while a write was in flight, and the size would be seen to go back (P9).
+ * Behind its write cache the kernel knows size and times better than we do, and
+ * would ask before each write.
  */
 #define CMFS_ENTRY_TIMEOUT 86400.0
-#define CMFS_ATTR_TIMEOUT  0.0
+
+static inline double cmfs_attr_timeout(const struct cmfs_fs *fs)
+{
+	return fs->writeback_cache ? CMFS_ENTRY_TIMEOUT : 0.0;
+}
 
 /* The operations, by what they are on; session.c puts them into one table. */
 void cmfs_dir_ops(struct fuse_lowlevel_ops *ops);

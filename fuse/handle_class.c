@@ -1,17 +1,77 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "handle_class.h"
 
-enum cmfs_handle_class cmfs_handle_class_choose(const struct cmfs_cache_props *mode)
+#include <fcntl.h>
+
+static bool may_write(const struct cmfs_handle_context *c)
 {
-	/* A mode that bypasses the host's cache has none in the kernel's FUSE either. */
+	return (c->open_flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* Also true of O_SYNC, of which it is a part. */
+static bool is_durable(const struct cmfs_handle_context *c)
+{
+	return c->open_flags & O_DSYNC;
+}
+
+/*
+ * Passthrough opens the host file with the application's flags, not with the
+ * mode's: it keeps the promises when those flags demand all that the mode demands,
+ * or the host file makes each write durable by itself.
+ */
+static bool flags_keep_promises(const struct cmfs_cache_props *mode,
+				const struct cmfs_handle_context *c)
+{
+	if (mode->direct && !(c->open_flags & O_DIRECT))
+		return false; /* P6 */
+	if (!may_write(c))
+		return true;
+	if (mode->dsync && !is_durable(c) && !c->sync_flag)
+		return false; /* P1 */
+	if (!mode->flush && is_durable(c))
+		return false; /* P3: each write would flush */
+	if (c->failed && (mode->dsync || is_durable(c)))
+		return false; /* P5: each write is to fail */
+	return true;
+}
+
+/*
+ * The family of a mode, if no handle is open yet. In direct modes and without sync
+ * all handles do as well with passthrough as without. In writethrough only those
+ * do that are durable by their own flags, or the host file's: a reader with
+ * passthrough would keep a later writer from reading through a cache.
+ */
+static bool prefers_passthrough(const struct cmfs_cache_props *mode,
+				const struct cmfs_handle_context *c)
+{
+	return mode->direct || !mode->dsync || c->sync_flag || (may_write(c) && is_durable(c));
+}
+
+enum cmfs_handle_class cmfs_handle_class_choose(const struct cmfs_cache_props *mode,
+						const struct cmfs_handle_context *c)
+{
+	bool passthrough = c->can_passthrough && prefers_passthrough(mode, c);
+
+	if (c->open_with_passthrough > 0)
+		passthrough = true;
+	else if (c->open_without > 0)
+		passthrough = false;
+
+	if (passthrough)
+		return flags_keep_promises(mode, c) ? CMFS_HANDLE_PASSTHROUGH
+						    : CMFS_HANDLE_DIRECT_MAPPED;
 	return mode->direct ? CMFS_HANDLE_DIRECT : CMFS_HANDLE_CACHED;
 }
 
 struct cmfs_handle_flags cmfs_handle_class_flags(enum cmfs_handle_class class)
 {
-	static const struct cmfs_handle_flags flags[] = {
+	static const struct cmfs_handle_flags flags[CMFS_HANDLE_CLASSES] = {
 		[CMFS_HANDLE_CACHED] = { .keep_cache = true },
 		[CMFS_HANDLE_DIRECT] = { .direct_io = true, .parallel_direct_writes = true },
+		[CMFS_HANDLE_DIRECT_MAPPED] = { .direct_io = true,
+						.parallel_direct_writes = true,
+						.passthrough = true },
+		[CMFS_HANDLE_PASSTHROUGH] = { .passthrough = true },
 	};
 
 	return flags[class];

@@ -4,10 +4,33 @@
 
 #include "cmfs/cache_mode.h"
 
-/* How the kernel treats an open file: chosen per open, fixed until it is closed. */
+/*
+ * How the kernel treats an open file: chosen per open, fixed until it is closed.
+ *
+ * The kernel refuses (EIO) to mix, on one inode at one time, cached handles with
+ * handles that have a backing id. So the classes are two families, and a new
+ * handle joins the one that is open.
+ *
+ * Source: Linux fs/fuse/iomode.c, Documentation/filesystems/fuse/fuse-io.rst and
+ * fuse-passthrough.rst.
+ */
 enum cmfs_handle_class {
+	/* Without passthrough */
 	CMFS_HANDLE_CACHED, /* kernel caches pages; writes reach us before they return */
 	CMFS_HANDLE_DIRECT, /* each read and write is a request */
+	/* With it: a mapping is one of the host file */
+	CMFS_HANDLE_DIRECT_MAPPED, /* each read and write is a request */
+	CMFS_HANDLE_PASSTHROUGH,   /* the kernel reads and writes the host file itself */
+	CMFS_HANDLE_CLASSES,
+};
+
+/* What the choice depends on beside the mode. */
+struct cmfs_handle_context {
+	int open_flags;	      /* the application's, as of open(2) */
+	bool can_passthrough; /* kernel, privileges and host file allow it */
+	bool sync_flag;	      /* the host file's sync flag is on: all writes are durable */
+	bool failed;	      /* nothing may claim durability any more (P5) */
+	unsigned int open_without, open_with_passthrough; /* handles open now, by family */
 };
 
 /* The FUSE open flags that a class stands for. */
@@ -15,10 +38,17 @@ struct cmfs_handle_flags {
 	bool direct_io;
 	bool keep_cache;	     /* pages stay valid from open to open */
 	bool parallel_direct_writes; /* no inode lock around direct writes */
+	bool passthrough;	     /* a backing id goes with it */
 };
 
-/** cmfs_handle_class_choose() - pure: the class of a new handle on an image in @mode. */
-enum cmfs_handle_class cmfs_handle_class_choose(const struct cmfs_cache_props *mode);
+/**
+ * cmfs_handle_class_choose() - pure: the class of a new handle on an image in @mode.
+ *
+ * At most one of the two counts of open handles is above 0, as every handle got
+ * its class here.
+ */
+enum cmfs_handle_class cmfs_handle_class_choose(const struct cmfs_cache_props *mode,
+						const struct cmfs_handle_context *context);
 
 /** cmfs_handle_class_flags() - pure: what a class means in the FUSE protocol. */
 struct cmfs_handle_flags cmfs_handle_class_flags(enum cmfs_handle_class class);

@@ -79,7 +79,9 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const ch
 		.readonly = o->readonly,
 		.cache_given = o->cache_given,
 		.cache = o->cache,
+		.keep_sync_flag = o->sync_flag,
 		.persist = o->persist,
+		.fixed = o->fixed_mode,
 	};
 	struct cmfs_file *file = &fs->files[fs->file_count];
 	const char *slash = strrchr(path, '/');
@@ -89,6 +91,7 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const ch
 	if (r < 0)
 		return r;
 	fs->file_count++; /* close_images() takes care of it from here on */
+	pthread_mutex_init(&file->handles_lock, NULL);
 	r = cmfs_image_getattr(file->image, &st);
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: %s", path, strerror(-r));
@@ -124,6 +127,8 @@ static int close_images(struct cmfs_fs *fs)
 		struct cmfs_file *file = &fs->files[i];
 		int r = cmfs_image_close(file->image);
 
+		pthread_mutex_destroy(&file->handles_lock);
+
 		if (r < 0)
 			cmfs_log(LOG_ERR, "%s: not all of it is durable: %s",
 				 file->name ? file->name : "image", strerror(-r));
@@ -153,18 +158,14 @@ static void init_root(struct cmfs_fs *fs)
 struct start {
 	struct cmfs_daemon daemon;
 	struct cmfs_pid_file pid_file;
-	struct cmfs_err err;
-	int result; /* of getting ready; -ENOTCONN until the kernel has accepted the mount */
 };
 
-static int on_ready(void *arg)
+static int on_ready(void *arg, struct cmfs_err *err)
 {
 	struct start *start = arg;
+	int r = cmfs_pid_file_write(&start->pid_file, err);
 
-	start->result = cmfs_pid_file_write(&start->pid_file, &start->err);
-	if (start->result == 0)
-		start->result = cmfs_daemon_ready(&start->daemon, &start->err);
-	return start->result;
+	return r < 0 ? r : cmfs_daemon_ready(&start->daemon, err);
 }
 
 static int run(const struct cmfs_options *o)
@@ -172,15 +173,19 @@ static int run(const struct cmfs_options *o)
 	struct start start = {
 		.daemon = { .pipe = -1 },
 		.pid_file = { .path = o->pid_file, .folder = -1, .fd = -1 },
-		.err = { "the mount was gone before it was ready" },
-		.result = -ENOTCONN,
 	};
-	struct cmfs_fs fs = { .ready = on_ready, .ready_arg = &start };
+	struct cmfs_fs fs = {
+		.passthrough = o->passthrough,
+		.fixed_mode = o->fixed_mode,
+		.ready = on_ready,
+		.ready_arg = &start,
+	};
+	struct cmfs_err err;
 	int r, closed;
 
-	r = cmfs_daemon_start(&start.daemon, o->foreground, &start.err);
+	r = cmfs_daemon_start(&start.daemon, o->foreground, &err);
 	if (r < 0) {
-		cmfs_log(LOG_ERR, "%s", start.err.msg);
+		cmfs_log(LOG_ERR, "%s", err.msg);
 		return r;
 	}
 	cmfs_signals_block();
@@ -189,20 +194,15 @@ static int run(const struct cmfs_options *o)
 	cmfs_jobs_init(&fs.jobs);
 	init_root(&fs);
 
-	r = cmfs_pid_file_check(&start.pid_file, o->mountpoint, &start.err);
+	r = cmfs_pid_file_check(&start.pid_file, o->mountpoint, &err);
 	if (r == 0)
-		r = open_images(&fs, o, &start.err);
+		r = open_images(&fs, o, &err);
 	if (r == 0)
-		r = cmfs_session_mount(&fs, o, &start.err);
-	if (r == 0) {
-		r = cmfs_session_serve(&fs, o);
-		if (r < 0)
-			cmfs_err_set(&start.err, r, "serving %s: %s", o->mountpoint, strerror(-r));
-		else
-			r = start.result;
-	}
+		r = cmfs_session_mount(&fs, o, &err);
+	if (r == 0)
+		r = cmfs_session_serve(&fs, o, &err);
 	if (r < 0)
-		cmfs_log(LOG_ERR, "%s", start.err.msg);
+		cmfs_log(LOG_ERR, "%s", err.msg);
 	/* Before the unmount: once the mount is gone, all is durable. */
 	closed = close_images(&fs);
 	cmfs_session_unmount(&fs);

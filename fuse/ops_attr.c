@@ -15,7 +15,7 @@ static void attr_get(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
-		fuse_reply_attr(req, &st, CMFS_ATTR_TIMEOUT);
+		fuse_reply_attr(req, &st, cmfs_attr_timeout(cmfs_req_fs(req)));
 }
 
 static int set_owner(struct cmfs_image *image, const struct stat *attr, int to_set)

@@ -10,7 +10,7 @@ static void dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct cmfs_fs *fs = cmfs_req_fs(req);
 	struct fuse_entry_param entry = {
-		.attr_timeout = CMFS_ATTR_TIMEOUT,
+		.attr_timeout = cmfs_attr_timeout(fs),
 		.entry_timeout = CMFS_ENTRY_TIMEOUT,
 	};
 	int r;

@@ -6,9 +6,9 @@
  * RWF_DSYNC write: the flags come with the WRITE, and asked_durability() reads
  * them (P4). On cached handles a FSYNC follows as well; it finds little to do.
  */
-#include "cmfs/buffer.h"
 #include "fs.h"
-#include "handle_class.h"
+#include "handles.h"
+#include "workers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,6 @@
 static void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
-	struct cmfs_handle_flags flags;
 	int r = 0;
 
 	if (!file) {
@@ -29,24 +28,25 @@ static void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		r = cmfs_image_truncate(file->image, 0);
 		cmfs_fs_log_failure(file);
 	}
-	if (r < 0) {
+	if (r == 0)
+		r = cmfs_handle_open(file, fi);
+	if (r < 0)
 		fuse_reply_err(req, -r);
-		return;
-	}
-	flags = cmfs_handle_class_flags(
-		cmfs_handle_class_choose(cmfs_cache_props(cmfs_image_cache(file->image))));
-	fi->fh = fi->flags & O_SYNC; /* O_DSYNC is a part of it: see finish_change() */
-	fi->direct_io = flags.direct_io;
-	fi->keep_cache = flags.keep_cache;
-	fi->parallel_direct_writes = flags.parallel_direct_writes;
-	fuse_reply_open(req, fi);
+	else if (fuse_reply_open(req, fi) == -ENOENT)
+		cmfs_handle_release(file, fi); /* interrupted: no release will come */
+}
+
+static void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	cmfs_handle_release(cmfs_fs_find(cmfs_req_fs(req), ino), fi);
+	fuse_reply_err(req, 0);
 }
 
 static void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
-	void *buf = cmfs_buffer_get(CMFS_BUFFER_REQUEST, size);
+	void *buf = cmfs_workers_payload(size);
 	size_t got;
 	int r;
 
@@ -71,6 +71,8 @@ static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 	int r = cmfs_image_write(file->image, buf, size, off, asked_durability(fi->flags));
 
 	if (r < 0) {
+		if (fi->writepage) /* from the kernel's cache: acknowledged already */
+			cmfs_image_set_lost(file->image, r);
 		cmfs_fs_log_failure(file);
 		fuse_reply_err(req, -r);
 	} else {
@@ -101,13 +103,10 @@ static void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse
 	reply_result(req, file, cmfs_image_flush(file->image, datasync));
 }
 
-/*
- * P4 for changes that are not writes: their requests bring no flags, only what
- * the open left in fi->fh.
- */
+/* P4 for changes that are not writes: their requests bring no flags of their own. */
 static int finish_change(struct cmfs_file *file, const struct fuse_file_info *fi, int r)
 {
-	enum cmfs_durability asked = asked_durability((int)fi->fh);
+	enum cmfs_durability asked = asked_durability(cmfs_handle_sync_flags(fi));
 
 	if (r < 0 || asked == CMFS_VOLATILE)
 		return r;
@@ -179,6 +178,7 @@ static void file_copy_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 void cmfs_file_ops(struct fuse_lowlevel_ops *ops)
 {
 	ops->open = file_open;
+	ops->release = file_release;
 	ops->read = file_read;
 	ops->write = file_write;
 	ops->flush = file_flush;

@@ -63,7 +63,7 @@ static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	} else if (has_prefix(name, CMFS_CONTROL_PREFIX)) {
 		get_control(req, file, name, size);
 	} else {
-		buf = cmfs_buffer_get(CMFS_BUFFER_REQUEST, XATTR_SIZE_MAX);
+		buf = cmfs_buffer_get(CMFS_BUFFER_XATTR, XATTR_SIZE_MAX);
 		reply_value(req, buf,
 			    buf ? cmfs_image_getxattr(file->image, name, buf, XATTR_SIZE_MAX)
 				: -ENOMEM,
@@ -101,7 +101,7 @@ static void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 		reply_value(req, names, root_size, size);
 		return;
 	}
-	list = cmfs_buffer_get(CMFS_BUFFER_REQUEST, XATTR_LIST_MAX);
+	list = cmfs_buffer_get(CMFS_BUFFER_XATTR, XATTR_LIST_MAX);
 	if (list)
 		len = cmfs_image_listxattr(file->image, list, XATTR_LIST_MAX);
 	if (len == -EOPNOTSUPP)

@@ -36,6 +36,49 @@ static int apply_cache(struct cmfs_options *o, const char *value, struct cmfs_er
 	return 0;
 }
 
+/* The position of @value among @words, which end with NULL. */
+static int find_word(const char *value, const char *const *words)
+{
+	for (int i = 0; words[i]; i++) {
+		if (strcmp(value, words[i]) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static int apply_passthrough(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	static const char *const words[] = {
+		[CMFS_PASSTHROUGH_AUTO] = "auto",
+		[CMFS_PASSTHROUGH_ON] = "on",
+		[CMFS_PASSTHROUGH_OFF] = "off",
+		NULL,
+	};
+	int i = find_word(value, words);
+
+	if (i < 0)
+		return cmfs_err_set(err, -EINVAL, "passthrough=%s: it is auto, on or off", value);
+	o->passthrough = (enum cmfs_passthrough)i;
+	return 0;
+}
+
+static int apply_sync_flag(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	static const char *const words[] = { "off", "on", NULL };
+	int i = find_word(value, words);
+
+	if (i < 0)
+		return cmfs_err_set(err, -EINVAL, "syncflag=%s: it is on or off", value);
+	o->sync_flag = i == 1;
+	return 0;
+}
+
+static int apply_fixed_mode(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	o->fixed_mode = true;
+	return 0;
+}
+
 static int apply_persist(struct cmfs_options *o, const char *value, struct cmfs_err *err)
 {
 	o->persist = true;
@@ -100,6 +143,15 @@ static const struct mount_option mount_options[] = {
 	{ "cache", "MODE", OURS, apply_cache, false,
 	  "cache mode of the images: " CMFS_CACHE_MODE_NAMES " (off is none; default: writeback, "
 	  "or the mode stored on an image)" },
+	{ "passthrough", "WHEN", OURS, apply_passthrough, false,
+	  "have the kernel do reads and writes itself where the mode's promise allows: auto (the "
+	  "default), on (or fail), off" },
+	{ "syncflag", "ON|OFF", OURS, apply_sync_flag, false,
+	  "on: set the host file's sync flag (chattr +S) in writethrough, so that passthrough can "
+	  "serve it (default: off)" },
+	{ "fixed-mode", NULL, OURS, apply_fixed_mode, false,
+	  "no mode can be switched, all are writeback or unsafe: where passthrough cannot be had, "
+	  "the kernel may then collect writes, which are lost if the daemon is killed" },
 	{ "persist", NULL, OURS, apply_persist, false,
 	  "a mode set through the mount is also stored on the image's host file" },
 	{ "ro", NULL, OURS, apply_ro, true, "open the images read-only, mount read-only" },
@@ -324,6 +376,14 @@ int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct c
 				    "%s: an image and a mountpoint are needed (cmfs IMAGE... "
 				    "MOUNTPOINT)",
 				    argv[optind]);
+	if (ret->sync_flag && ret->passthrough == CMFS_PASSTHROUGH_OFF)
+		return cmfs_err_set(
+			err, -EINVAL,
+			"syncflag=on serves passthrough, which passthrough=off forbids");
+	if (ret->fixed_mode && ret->persist)
+		return cmfs_err_set(err, -EINVAL,
+				    "persist stores live changes, which fixed-mode "
+				    "forbids");
 	ret->images = argv + optind;
 	ret->image_count = argc - optind - 1;
 	ret->mountpoint = argv[argc - 1];

@@ -9,6 +9,12 @@
 #include <stddef.h>
 #include <stdio.h>
 
+enum cmfs_passthrough {
+	CMFS_PASSTHROUGH_AUTO, /* where it can be had */
+	CMFS_PASSTHROUGH_ON,   /* or fail */
+	CMFS_PASSTHROUGH_OFF,
+};
+
 /* The command line, parsed. Strings are owned here unless said otherwise. */
 struct cmfs_options {
 	char **images; /* the arguments themselves; not owned */
@@ -20,8 +26,10 @@ struct cmfs_options {
 
 	bool cache_given;
 	enum cmfs_cache_mode cache;
+	enum cmfs_passthrough passthrough;
+	bool sync_flag;
 	bool readonly;
-	bool persist;
+	bool persist, fixed_mode;
 	bool allow_other;
 	bool fsname_given, subtype_given;
 	char *mount_options; /* for libfuse: "a,b=c" with its escapes, or NULL */

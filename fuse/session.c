@@ -4,7 +4,9 @@
 
 #include "log.h"
 #include "mountpoint.h"
+#include "passthrough.h"
 #include "signals.h"
+#include "workers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +16,7 @@
 #include <unistd.h>
 
 /* More than the kernel sends at a time: some always wait for the device. */
-#define MAX_THREADS    32
-#define MAX_WRITE      (1024 * 1024) /* bytes */
+#define MAX_WORKERS    CMFS_ROSTER_WORKERS_MAX
 #define MAX_BACKGROUND 64
 
 /*
@@ -80,6 +81,26 @@ static int mount_quietly(struct fuse_session *se, const char *mountpoint)
 	return r;
 }
 
+/*
+ * Passthrough, or the kernel's write cache: the kernel does not combine them. With
+ * the write cache the kernel acknowledges writes by itself, so that a later sync
+ * mode would be a lie (P7): only where no mode can be switched, and where writes
+ * would otherwise each come to us.
+ */
+static void choose_data_path(struct cmfs_fs *fs, struct fuse_conn_info *conn)
+{
+	bool passthrough = fs->passthrough == CMFS_PASSTHROUGH_ON ||
+			   (fs->passthrough == CMFS_PASSTHROUGH_AUTO && cmfs_passthrough_allowed());
+
+	fuse_unset_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
+	if (passthrough && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
+		fs->kernel_has_passthrough = true;
+		conn->max_backing_stack_depth = 1; /* images on overlayfs, too */
+	} else if (fs->fixed_mode) {
+		fs->writeback_cache = fuse_set_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
+	}
+}
+
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct cmfs_fs *fs = userdata;
@@ -93,18 +114,15 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	/* We say when pages are stale; our own writes must not make them so. */
 	fuse_set_feature_flag(conn, FUSE_CAP_EXPLICIT_INVAL_DATA);
 	fuse_unset_feature_flag(conn, FUSE_CAP_AUTO_INVAL_DATA);
-	/* It acknowledges writes in the kernel: a later sync mode would be a lie (P7). */
-	fuse_unset_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
 	/* Payloads are needed in memory, aligned. */
 	fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_READ);
 	fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_WRITE);
 	fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_MOVE);
-	conn->max_write = MAX_WRITE;
+	choose_data_path(fs, conn);
+	conn->max_write = CMFS_PAYLOAD_MAX;
 	conn->max_background = MAX_BACKGROUND;
 	conn->no_interrupt = 1;
-
-	if (fs->ready(fs->ready_arg) < 0)
-		fuse_session_exit(fs->se);
+	fs->accepted = true;
 }
 
 static int add_arguments(struct fuse_args *args, const struct cmfs_options *o)
@@ -186,55 +204,46 @@ static void on_stop(void *arg)
 	fuse_session_exit(fs->se);
 }
 
-/*
- * libfuse starts a second worker as soon as the first has a request, INIT too;
- * it then reads what INIT is still writing. So INIT is served before there are
- * workers.
- */
-static int serve_init(struct fuse_session *se)
+/* The kernel has our answer to INIT; no other request is served yet. */
+static int get_ready(struct cmfs_fs *fs, struct cmfs_err *err)
 {
-	struct fuse_buf buf = { .mem = NULL };
 	int r;
 
-	do
-		r = fuse_session_receive_buf(se, &buf);
-	while (r == -EINTR && !fuse_session_exited(se));
-	if (r > 0)
-		fuse_session_process_buf(se, &buf);
-	free(buf.mem);
-	return r < 0 && r != -EINTR ? r : 0;
-}
-
-static int loop(struct fuse_session *se, bool single_thread)
-{
-	struct fuse_loop_config *config;
-	int r;
-
-	if (single_thread)
-		return fuse_session_loop(se);
-	config = fuse_loop_cfg_create();
-	if (!config)
-		return -ENOMEM;
-	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
-	fuse_loop_cfg_set_idle_threads(config, (unsigned int)-1); /* keep them all */
-	r = fuse_session_loop_mt(se, config);
-	fuse_loop_cfg_destroy(config);
+	if (!fs->accepted)
+		return cmfs_err_set(err, -ENOTCONN, "the mount was gone before it was ready");
+	r = cmfs_passthrough_start(fs, err);
+	if (r == 0)
+		r = fs->ready(fs->ready_arg, err);
+	if (r == 0)
+		cmfs_passthrough_log(fs);
 	return r;
 }
 
-int cmfs_session_serve(struct cmfs_fs *fs, const struct cmfs_options *options)
+static int serve(struct cmfs_fs *fs, const struct cmfs_options *options, struct cmfs_err *err)
+{
+	int r = cmfs_workers_serve_init(fs->se);
+
+	if (r == 0) {
+		r = get_ready(fs, err);
+		if (r < 0)
+			return r;
+		r = cmfs_workers_run(fs->se, options->single_thread ? 1 : MAX_WORKERS);
+	}
+	return r < 0 ? cmfs_err_set(err, r, "serving %s: %s", options->mountpoint, strerror(-r))
+		     : 0;
+}
+
+int cmfs_session_serve(struct cmfs_fs *fs, const struct cmfs_options *options, struct cmfs_err *err)
 {
 	struct cmfs_signals signals;
 	int r = cmfs_signals_start(&signals, on_stop, fs);
 
 	if (r < 0)
-		return r;
-	r = serve_init(fs->se);
-	if (r == 0)
-		r = loop(fs->se, options->single_thread);
+		return cmfs_err_set(err, r, "cannot take signals: %s", strerror(-r));
+	r = serve(fs, options, err);
 	cmfs_signals_stop(&signals);
 	cmfs_jobs_stop(&fs->jobs);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 void cmfs_session_unmount(struct cmfs_fs *fs)

@@ -18,9 +18,12 @@ int cmfs_session_mount(struct cmfs_fs *fs, const struct cmfs_options *options,
  * cmfs_session_serve() - serve requests until unmounted or told to end by
  * SIGTERM, SIGINT or SIGHUP. fs->ready() is called from within.
  *
- * Returns 0 or -errno when the loop broke.
+ * @err: filled on failure.
+ *
+ * Returns 0, or -errno when it could not get ready or the loop broke.
  */
-int cmfs_session_serve(struct cmfs_fs *fs, const struct cmfs_options *options);
+int cmfs_session_serve(struct cmfs_fs *fs, const struct cmfs_options *options,
+		       struct cmfs_err *err);
 
 /** cmfs_session_unmount() - unmount if still mounted, and free. */
 void cmfs_session_unmount(struct cmfs_fs *fs);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <time.h>
 
-/* Wakes the loop's thread from a system call; does nothing else. */
+/* Wakes a thread from a system call; does nothing else. */
 #define SIG_WAKE SIGUSR1
 /* Ends the signal thread when the loop ended by itself. */
 #define SIG_QUIT SIGUSR2
@@ -37,6 +37,11 @@ void cmfs_signals_block(void)
 	sigaction(SIG_WAKE, &wake, NULL);  /* without SA_RESTART */
 }
 
+void cmfs_signals_wake(pthread_t thread)
+{
+	pthread_kill(thread, SIG_WAKE);
+}
+
 static void *wait_for_signal(void *arg)
 {
 	const struct timespec interval = { .tv_nsec = WAKE_INTERVAL_MS * 1000000L };
@@ -54,7 +59,7 @@ static void *wait_for_signal(void *arg)
 	signals->stop(signals->stop_arg);
 	/* Once is not enough: the loop may be just about to go to sleep. */
 	while (!atomic_load(&signals->loop_ended)) {
-		pthread_kill(signals->loop_thread, SIG_WAKE);
+		cmfs_signals_wake(signals->loop_thread);
 		nanosleep(&interval, NULL);
 	}
 	return NULL;

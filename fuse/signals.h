@@ -28,6 +28,12 @@ void cmfs_signals_block(void);
  */
 int cmfs_signals_start(struct cmfs_signals *signals, void (*stop)(void *arg), void *arg);
 
+/**
+ * cmfs_signals_wake() - interrupt the system call that @thread waits in, if any. It
+ * may be just about to enter one: do it again until the effect is there.
+ */
+void cmfs_signals_wake(pthread_t thread);
+
 /** cmfs_signals_stop() - the loop has ended. */
 void cmfs_signals_stop(struct cmfs_signals *signals);
 

@@ -19,7 +19,7 @@ test_packages=(
 )
 
 # Other FUSE exports to compare with, where they are to be had.
-bench_packages=(fio python3 nbdkit libnbd-bin bindfs qemu-system-common)
+bench_packages=(fio python3 g++ xfsprogs gnuplot-nox nbdkit libnbd-bin bindfs qemu-system-common)
 
 say() {
 	echo "setup: $*"

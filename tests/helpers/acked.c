@@ -7,14 +7,16 @@
  *       a number repeated, one more than the block had before. Once the write has
  *       returned, the number goes to the block's place in ACKS, a file that is
  *       shared memory. Prints "COUNT ERRNO" at the end: the writes acknowledged
- *       and why the next one was not. Several may run at a time with ACKS of
- *       their own and a slice each: ACKS' name ends in .0 to .9, the slice.
+ *       and why the next one was not, "stopped" after SIGTERM. Several may run
+ *       at a time with ACKS of their own and a slice each: ACKS' name ends in .0
+ *       to .9, the slice.
  *   acked check FILE ACKS
  *       every acknowledged block is in FILE; one that was being written when the
  *       writer ended may be old or new, each 512 bytes of it for themselves.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +28,13 @@
 #define BLOCK  4096
 #define WORDS  (BLOCK / sizeof(uint64_t))
 #define BLOCKS 128 /* in a slice: 512 KiB */
+
+static volatile sig_atomic_t stop;
+
+static void on_term(int signal)
+{
+	stop = signal;
+}
 
 static off_t slice(const char *acks)
 {
@@ -55,7 +64,8 @@ static int write_blocks(int fd, off_t off, _Atomic uint64_t *acks)
 	unsigned int seed = (unsigned int)getpid();
 	long count = 0;
 
-	for (;; count++) {
+	signal(SIGTERM, on_term);
+	for (; !stop; count++) {
 		int i = rand_r(&seed) % BLOCKS;
 		uint64_t number = atomic_load(&acks[i]) + 1;
 
@@ -65,7 +75,7 @@ static int write_blocks(int fd, off_t off, _Atomic uint64_t *acks)
 			break;
 		atomic_store(&acks[i], number);
 	}
-	printf("%ld %s\n", count, strerrorname_np(errno));
+	printf("%ld %s\n", count, stop ? "stopped" : strerrorname_np(errno));
 	free(block);
 	return 0;
 }

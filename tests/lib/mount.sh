@@ -23,10 +23,12 @@
 #   fd_flags PID FILE            octal open flags of the daemon's descriptors of FILE
 #   $modes                       the five modes
 #   helper NAME                  path of the C helper tests/helpers/NAME.c
+#   $passthrough                 may the kernel do I/O itself in this run: auto or off
 set -euo pipefail
 
 : "${CMFS:?is set by tests/run.sh: the cmfs to test}"
 : "${CMFS_BUILD:?is set by tests/run.sh: the build it is from}"
+: "${CMFS_VARIANT:=plain}"
 : "${CMFS_TEST_DIR:=/var/tmp}"
 T=$(mktemp -d "$CMFS_TEST_DIR/cmfs-test.XXXXXX")
 LIB=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
@@ -36,6 +38,16 @@ TRACKED_MOUNTS=()
 TRACKED_LOOPS=()
 modes="writeback none writethrough directsync unsafe"
 export modes
+
+# With CMFS_PASSTHROUGH=off every cmfs of the test, however it is started, gets the
+# option before its own arguments, which may say otherwise.
+passthrough=${CMFS_PASSTHROUGH:-auto}
+if [ "$passthrough" != auto ]; then
+	mkdir "$T.bin"
+	printf '#!/bin/sh\nexec "%s" -o passthrough=%s "$@"\n' "$CMFS" "$passthrough" >"$T.bin/cmfs"
+	chmod 755 "$T.bin" "$T.bin/cmfs"
+	CMFS=$T.bin/cmfs
+fi
 
 # Tests that run cmfs as another user need what it reads to be within reach, which
 # the checkout may not be.
@@ -171,7 +183,7 @@ cleanup() {
 		umount -l "${TRACKED_MOUNTS[i]}" 2>/dev/null
 	done
 	sanitizer_reports && [ "$status" != 77 ] && status=1
-	rm -rf --one-file-system "$T"
+	rm -rf --one-file-system "$T" "$T.bin"
 	exit "$status"
 }
 trap cleanup EXIT

@@ -6,6 +6,8 @@
 # in it, by root either; -o ro opens O_RDONLY and refuses every change (P9, P10).
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/passthrough.sh
+. "$LIB/passthrough.sh"
 
 mnt=$T/mnt
 
@@ -92,7 +94,13 @@ for mode in $modes; do
 	refused "Read-only file system" rm -f "$mnt/img.a"
 	cmp "$T/a.orig" "$mnt/img.a"
 	cmp "$T/b.orig" "$mnt/img.b"
-	dd if="$mnt/img.a" iflag=direct bs=7777 status=none | cmp - "$T/a.orig"
+	dd if="$mnt/img.a" iflag=direct bs=4096 status=none | cmp - "$T/a.orig"
+	odd=iflag=direct
+	if served_by_kernel "$mode" rdonly direct && [ "$(direct_align "$T")" -gt 1 ]; then
+		refused_unaligned dd if="$mnt/img.a" iflag=direct bs=7777
+		odd=iflag=nonblock
+	fi
+	dd if="$mnt/img.a" $odd bs=7777 status=none | cmp - "$T/a.orig"
 	cmfs_stop ro
 	unchanged
 done

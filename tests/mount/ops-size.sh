@@ -3,9 +3,12 @@
 #
 # truncate in every mode (P9): the size is exact to the byte in the mount and on
 # the host, what was cut off comes back as zeroes, also where a write left an odd
-# end, and stat tells what it tells of the host file.
+# end, and stat tells what it tells of the host file. Where the kernel serves O_DIRECT,
+# what is unaligned is refused, and done without O_DIRECT.
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/passthrough.sh
+. "$LIB/passthrough.sh"
 
 img=$T/mnt/img
 wanted=$T/wanted
@@ -29,10 +32,16 @@ resize() {
 
 # write OFFSET LEN [OFLAG]
 write() {
-	local at=$1 len=$2
+	local at=$1 len=$2 flag=${3:-nonblock}
 	head -c "$len" /dev/urandom >"$T/data"
 	dd if="$T/data" of="$wanted" bs="$len" seek="$at" oflag=seek_bytes conv=notrunc status=none
-	dd if="$T/data" of="$img" bs="$len" seek="$at" oflag="${3:+$3,}seek_bytes" conv=notrunc \
+	if [ "$flag" = direct ] && served_by_kernel "$mode" direct &&
+		[ $((at % align + len % align)) != 0 ]; then
+		refused_unaligned dd if="$T/data" of="$img" bs="$len" seek="$at" \
+			oflag=direct,seek_bytes conv=notrunc
+		flag=nonblock
+	fi
+	dd if="$T/data" of="$img" bs="$len" seek="$at" oflag="$flag,seek_bytes" conv=notrunc \
 		status=none
 	same "write $*"
 }
@@ -42,6 +51,7 @@ stats() {
 }
 
 mkdir "$T/mnt"
+align=$(direct_align "$T")
 for mode in $modes; do
 	head -c 300007 /dev/urandom | tee "$wanted" >"$T/img"
 	chmod 0640 "$T/img"
@@ -62,6 +72,8 @@ for mode in $modes; do
 	resize 1503998
 	resize 1600000
 	write 1700001 98765 direct
+	write 1802240 98304 direct
+	resize 1802245
 	resize 1700100
 	resize +5000
 	resize -3

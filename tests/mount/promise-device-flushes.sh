@@ -4,6 +4,8 @@
 # host's file system (field 16 of its stat). In sync modes each acknowledged change
 # costs one (P1), in flush modes each fsync (P2), in unsafe nothing does (P3), and
 # the application's O_DSYNC does everywhere but in unsafe (P4).
+# Not yet told what passthrough changes: on the daemon's data path in both runs.
+CMFS_PASSTHROUGH=off
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 # shellcheck source=../lib/fileop.sh

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Direct means direct (P6): in none and directsync cachestat(2) finds no page of the
 # image in the host's page cache after any operation, aligned or not. Writeback is
-# the control: there it finds some.
+# the control: there it finds some. Where the kernel may serve the image, a mapping is
+# one of the host file: its pages are the exception, and the next write removes them.
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 # shellcheck source=../lib/fileop.sh
 . "$LIB/fileop.sh"
+# shellcheck source=../lib/passthrough.sh
+. "$LIB/passthrough.sh"
 
 mkdir "$T/mnt"
 drop_cache() {
@@ -26,6 +29,13 @@ none_cached() { # COMMAND...
 	drop_cache
 }
 
+mapped() { # COMMAND...
+	ok "$@"
+	[ "$(op cachestat 9)" != 0 ] || fail "$mode: $*: not a mapping of the host file"
+}
+
+align=$(direct_align "$T")
+[ "$align" -ge 512 ] || align=512
 for mode in none directsync writeback; do
 	head -c 2000000 /dev/zero >"$T/img"
 	drop_cache
@@ -37,6 +47,8 @@ for mode in none directsync writeback; do
 	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
 	ok open 1 "$T/mnt/img"
 	ok open 2 "$T/mnt/img" direct
+	ok open 3 "$T/mnt/img" direct dsync
+	ok open 4 "$T/mnt/img" direct rdonly
 	if [ "$mode" = writeback ]; then
 		ok write 1 0 40960 a
 		answer=$(op cachestat 9)
@@ -49,12 +61,19 @@ for mode in none directsync writeback; do
 	fi
 
 	done=0
+	mapped=none_cached
+	! served_by_kernel "$mode" direct dsync || mapped=mapped
 	none_cached read 1 0 65536
 	none_cached read 1 13 40000
-	none_cached read 2 512 4096
+	none_cached read 2 "$align" 4096
+	none_cached read 3 "$align" 4096
+	none_cached read 4 8192 65536
+	none_cached read 4 1998848 4096 # over the end
 	none_cached read 1 1999000 4096 # over the end
 	none_cached write 1 0 65536 a
 	none_cached write 2 65536 4096 b
+	none_cached write 3 69632 4096 b
+	none_cached write 3 $((131072 + align)) 65536 b sync
 	none_cached write 1 100 10 c       # inside a block
 	none_cached write 1 4000 10000 d   # two edges
 	none_cached write 1 1999990 5 e    # in the block that the end cuts
@@ -63,6 +82,7 @@ for mode in none directsync writeback; do
 	none_cached write 1 3000001 7 h    # past the end: a hole between
 	none_cached write 1 3000009 70000 i dsync
 	none_cached write 2 3112960 4096 j # past an unaligned end, itself aligned
+	none_cached write 3 3117056 4096 j # append
 	none_cached fsync 1
 	for size in 3000000 2999999 1500001 1500011 1501111 1500672 4194304 4194305 6000640 1000; do
 		none_cached truncate 1 $size
@@ -75,11 +95,15 @@ for mode in none directsync writeback; do
 	done
 	none_cached fallocate 1 alloc 2097152 100001
 	none_cached copy 1 0 1 300000 50001
-	none_cached mmap 1 0 65536
-	none_cached peek 1 0 65536
-	none_cached poke 1 5 5000 m
-	none_cached msync 1
-	none_cached munmap 1
+	for h in 1 2; do
+		none_cached mmap $h 0 65536
+		$mapped peek $h 0 65536
+		$mapped poke $h 5 5000 m
+		$mapped msync $h
+		$mapped munmap $h
+		none_cached write $h 0 4194304 n # and what was read ahead
+		want "65536 n" read $h 0 65536
+	done
 	echo "$mode: $done operations"
 	fileop_stop
 	cmfs_stop c

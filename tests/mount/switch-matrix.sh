@@ -5,6 +5,8 @@
 # descriptors get the new mode's flags; writes through the old handles are as durable
 # as the new mode says (P1, P3, P4); and handles old and new see one content (P9).
 CMFS_DETECT_LEAKS=0
+# Not yet told what passthrough changes: on the daemon's data path in both runs.
+CMFS_PASSTHROUGH=off
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 # shellcheck source=../lib/fileop.sh

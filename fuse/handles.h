@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CMFS_HANDLES_H
+#define CMFS_HANDLES_H
+
+#include "fs.h"
+
+/*
+ * Open handles: each gets its class when it is opened, and counts until it is
+ * released. fi->fh is ours. Any thread.
+ */
+
+/**
+ * cmfs_handle_open() - give a new handle its class, and count it.
+ * @fi: flags as the kernel sent them; filled for the reply.
+ *
+ * Returns 0, or -errno: then it does not count.
+ */
+int cmfs_handle_open(struct cmfs_file *file, struct fuse_file_info *fi);
+
+/** cmfs_handle_release() - it is closed for good, or was never handed out. */
+void cmfs_handle_release(struct cmfs_file *file, const struct fuse_file_info *fi);
+
+/** cmfs_handle_sync_flags() - O_SYNC or O_DSYNC, as it was opened with. */
+int cmfs_handle_sync_flags(const struct fuse_file_info *fi);
+
+#endif

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "passthrough.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/*
+ * libfuse registers only on behalf of a request, and there is none yet when the
+ * mount is to be reported as ready or failed. Headers before Linux 6.9 lack these.
+ */
+struct backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+
+#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+
+/* Values of backing_id that are no errors of the kernel's. */
+#define OFF (-ECANCELED) /* not wanted */
+
+bool cmfs_passthrough_allowed(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN);
+}
+
+static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
+{
+	struct backing_map map = { 0 };
+	int id;
+
+	if (fs->passthrough == CMFS_PASSTHROUGH_OFF)
+		return OFF;
+	if (fs->passthrough == CMFS_PASSTHROUGH_AUTO && !cmfs_passthrough_allowed())
+		return -EPERM;
+	if (!fs->kernel_has_passthrough)
+		return -EOPNOTSUPP;
+	map.fd = cmfs_image_host_fd(file->image);
+	if (map.fd < 0)
+		return map.fd;
+	id = ioctl(fuse_session_fd(fs->se), BACKING_OPEN, &map);
+	if (id < 0)
+		return -errno;
+	return id > 0 ? id : -EIO; /* UNTESTED: the kernel counts from 1 */
+}
+
+int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err)
+{
+	for (size_t i = 0; i < fs->file_count; i++) {
+		struct cmfs_file *file = &fs->files[i];
+		int id = register_image(fs, file);
+
+		file->backing_id = id;
+		file->writeback_cache = fs->writeback_cache;
+		if (id < 0 && fs->passthrough == CMFS_PASSTHROUGH_ON)
+			return cmfs_err_set(err, id,
+					    "%s: passthrough=on: kernel passthrough: %s%s; "
+					    "passthrough=auto does without where it must",
+					    file->name, strerror(-id),
+					    id == -EPERM ? " (it needs CAP_SYS_ADMIN)" : "");
+	}
+	return 0;
+}
+
+int cmfs_passthrough_describe(const struct cmfs_file *file, char *text, size_t size)
+{
+	if (file->backing_id > 0)
+		return snprintf(text, size, "passthrough");
+	return snprintf(text, size, "daemon%s: %s",
+			file->writeback_cache ? " behind the kernel's write cache" : "",
+			file->backing_id == OFF ? "passthrough=off" : strerror(-file->backing_id));
+}
+
+void cmfs_passthrough_log(const struct cmfs_fs *fs)
+{
+	char text[128];
+
+	for (size_t i = 0; i < fs->file_count; i++) {
+		cmfs_passthrough_describe(&fs->files[i], text, sizeof(text));
+		cmfs_log(LOG_INFO, "%s: data path: %s", fs->files[i].name, text);
+	}
+}
