@@ -59,12 +59,16 @@ static int open_image(int flags)
 	struct iovec iov = { &byte, 1 };
 	int wanted = is_as_host(flags) ? host_refuses_read(flags & O_DIRECT, &iov, 1, 1) : 0;
 
+	if (wanted == 0)
+		return open_or_fail(image, flags);
 	for (int i = 0; i < 1000; i++) {
-		int fd = open_or_fail(image, flags);
+		int probe = open_or_fail(image, flags & ~O_TRUNC);
+		bool is_served = preadv(probe, &iov, 1, 1) < 0 && errno == wanted;
+		int fd = is_served ? open_or_fail(image, flags) : -1;
 
-		if (wanted == 0 || (preadv(fd, &iov, 1, 1) < 0 && errno == wanted))
+		CHECK(close(probe) == 0, "close");
+		if (is_served)
 			return fd;
-		CHECK(close(fd) == 0, "close");
 		usleep(10000);
 	}
 	CHECK(false, "a handle with flags %#o is not served by the kernel", flags);
