@@ -5,6 +5,7 @@
 #include "log.h"
 #include "mountpoint.h"
 #include "passthrough.h"
+#include "readahead.h"
 #include "signals.h"
 #include "workers.h"
 
@@ -205,12 +206,13 @@ static void on_stop(void *arg)
 }
 
 /* The kernel has our answer to INIT; no other request is served yet. */
-static int get_ready(struct cmfs_fs *fs, struct cmfs_err *err)
+static int get_ready(struct cmfs_fs *fs, const char *mountpoint, struct cmfs_err *err)
 {
 	int r;
 
 	if (!fs->accepted)
 		return cmfs_err_set(err, -ENOTCONN, "the mount was gone before it was ready");
+	cmfs_readahead_set(mountpoint);
 	r = cmfs_passthrough_start(fs, err);
 	if (r == 0)
 		r = fs->ready(fs->ready_arg, err);
@@ -224,7 +226,7 @@ static int serve(struct cmfs_fs *fs, const struct cmfs_options *options, struct 
 	int r = cmfs_workers_serve_init(fs->se);
 
 	if (r == 0) {
-		r = get_ready(fs, err);
+		r = get_ready(fs, options->mountpoint, err);
 		if (r < 0)
 			return r;
 		r = cmfs_workers_run(fs->se, options->single_thread ? 1 : MAX_WORKERS);
