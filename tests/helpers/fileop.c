@@ -9,6 +9,8 @@
  *   close H
  *   write H OFF LEN CHAR [dsync|sync]   with RWF_DSYNC, RWF_SYNC
  *   read H OFF LEN            "N CHAR" if all N bytes are the same, else "N mixed"
+ *   writes H OFF LEN N CHAR   N of them, one after the other's end
+ *   reads H OFF LEN N
  *   fsync H | fdatasync H | truncate H SIZE
  *   fallocate H alloc|keep|punch|zero|collapse OFF LEN
  *   copy H OFF H2 OFF2 LEN    copy_file_range(2) from H to H2
@@ -144,6 +146,33 @@ static long op_read(char **w, int n)
 	return len < 0 ? -1 : describe(buffer, len);
 }
 
+static long op_writes(char **w, int n)
+{
+	long len = number(w[3]), count = number(w[4]), done = 0;
+
+	if (len > MAX_LEN)
+		exit(2);
+	memset(buffer, w[5][0], len);
+	for (; done < count; done++) {
+		if (pwrite(handle(w[1])->fd, buffer, len, number(w[2]) + done * len) != len)
+			return -1;
+	}
+	return done;
+}
+
+static long op_reads(char **w, int n)
+{
+	long len = number(w[3]), count = number(w[4]), done = 0;
+
+	if (len > MAX_LEN)
+		exit(2);
+	for (; done < count; done++) {
+		if (pread(handle(w[1])->fd, buffer, len, number(w[2]) + done * len) != len)
+			return -1;
+	}
+	return done;
+}
+
 static long op_fsync(char **w, int n)
 {
 	return fsync(handle(w[1])->fd);
@@ -248,6 +277,7 @@ static const struct command {
 } commands[] = {
 	{ "open", 3, op_open },		  { "close", 2, op_close },
 	{ "write", 5, op_write },	  { "read", 4, op_read },
+	{ "writes", 6, op_writes },	  { "reads", 5, op_reads },
 	{ "fsync", 2, op_fsync },	  { "fdatasync", 2, op_fdatasync },
 	{ "truncate", 3, op_truncate },	  { "fallocate", 5, op_fallocate },
 	{ "copy", 6, op_copy },		  { "mmap", 4, op_mmap },
