@@ -14,7 +14,7 @@ build_packages=(gcc libc6-dev pkg-config meson ninja-build fuse3 attr)
 run_packages=(qemu-utils e2fsprogs util-linux) # what the quick start uses besides
 test_packages=(
 	clang libclang-rt-14-dev clang-format shellcheck mandoc man-db
-	libcmocka-dev fio sqlite3 strace xfsprogs python3
+	libcmocka-dev fio sqlite3 strace xfsprogs btrfs-progs python3
 	procps psmisc libcap2-bin
 )
 

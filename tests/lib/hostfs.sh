@@ -5,6 +5,7 @@
 # tmpfs, so that flushes cost little. Needs root. Sourced after mount.sh.
 #
 #   hostfs_make NAME TYPE     mounted on $T/NAME; TYPE: ext4, xfs, btrfs
+#   hostfs_remove NAME        unmounted, its loop device detached
 #   flushes NAME              flushes that its device has done so far
 #   has_sync_flag FILE        is the host file's sync flag (chattr +S) on?
 #   has_sync_note FILE        and cmfs's note that it was cmfs who set it?
@@ -41,6 +42,14 @@ hostfs_make() {
 	*) fail "a host file system of type $2?" ;;
 	esac
 	track_mount "$T/$1"
+}
+
+hostfs_remove() {
+	umount "$T/$1"
+	loop_detach "/dev/${HOSTFS_LOOP[$1]}"
+	unset "HOSTFS_LOOP[$1]"
+	rm "$T/hostfs/$1"
+	rmdir "$T/$1"
 }
 
 flushes() {

@@ -11,6 +11,8 @@
 #       pwritev2:FLAGS:RWF     a write; FLAGS of the descriptor: plain, or of
 #                              direct,dsync; RWF: 0, RWF_DSYNC, RWF_SYNC
 #       CALL:FLAGS             another call on an image
+#       +S, -S                 FS_IOC_SETFLAGS on it, with the sync flag or without,
+#                              if ioctl was added to $strace_calls
 #       reply                  the answer to a request, but for questions about
 #                              attributes, which come at any time
 #       EARLY-reply            an answer while a call on an image is not done
@@ -112,6 +114,11 @@ events() {
 		word = part[1] ":" ((part[2] in class) ? class[part[2]] : "?")
 		if (part[1] == "pwritev2")
 			word = word ":" ($0 ~ /RWF_DSYNC/ ? "RWF_DSYNC" : $0 ~ /RWF_SYNC/ ? "RWF_SYNC" : "0")
+		if (part[1] == "ioctl") {
+			if ($0 !~ /FS_IOC_SETFLAGS/)
+				next
+			word = ($0 ~ /FS_SYNC_FL/ ? "+S" : "-S")
+		}
 		busy[$1] = 1
 		if (/<unfinished/)
 			pending[$1] = word
