@@ -148,6 +148,11 @@ int cmfs_backend_set_sync(struct cmfs_backend *be, bool on)
 	return checked(be->ops->set_sync(be, on));
 }
 
+int cmfs_backend_finish_sync(struct cmfs_backend *be)
+{
+	return be->ops->finish_sync ? checked(be->ops->finish_sync(be)) : 0;
+}
+
 void cmfs_backend_drop_cache(struct cmfs_backend *be)
 {
 	if (be->ops->drop_cache)

@@ -93,14 +93,20 @@ static int err_open(const char *path, const char *name, const struct cmfs_open_h
 	return cmfs_err_set(err, error, "%s: cannot open: %s", name, strerror(-error));
 }
 
-static void file_close(struct cmfs_backend *be)
+static void close_descriptors(struct file_backend *f)
 {
-	struct file_backend *f = to_file(be);
-
 	if (f->fd >= 0)
 		close(f->fd);
 	if (f->exact_fd >= 0)
 		close(f->exact_fd);
+	f->fd = f->exact_fd = -1;
+}
+
+static void file_close(struct cmfs_backend *be)
+{
+	struct file_backend *f = to_file(be);
+
+	close_descriptors(f);
 	free(f->path);
 	free(f);
 }
@@ -419,6 +425,19 @@ static int file_set_sync(struct cmfs_backend *be, bool on)
 	return on ? cmfs_host_sync_set(fd) : cmfs_host_sync_clear(fd);
 }
 
+static int file_finish_sync(struct cmfs_backend *be)
+{
+	struct file_backend *f = to_file(be);
+	int fd = open(proc_path(f->fd).text, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	close_descriptors(f); /* ours are for writing, too */
+	r = cmfs_host_sync_is_written(fd) ? -EBUSY : cmfs_host_sync_clear(fd);
+	close(fd);
+	return r;
+}
+
 /* ---- metadata ---- */
 
 static int file_chmod(struct cmfs_backend *be, mode_t mode)
@@ -496,5 +515,6 @@ static const struct cmfs_backend_ops file_ops = {
 	.copy = file_copy,
 	.host_fd = file_host_fd,
 	.set_sync = file_set_sync,
+	.finish_sync = file_finish_sync,
 	.drop_cache = file_drop_cache,
 };

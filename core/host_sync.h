@@ -2,6 +2,8 @@
 #ifndef CMFS_HOST_SYNC_H
 #define CMFS_HOST_SYNC_H
 
+#include <stdbool.h>
+
 /*
  * The host file's sync flag, FS_SYNC_FL of ioctl_iflags(2), as chattr +S sets it:
  * each write to the file, by whomever, is durable before it returns. A note in an
@@ -18,5 +20,12 @@ int cmfs_host_sync_set(int fd);
 
 /** cmfs_host_sync_clear() - clear the flag if a note says that it is ours. */
 int cmfs_host_sync_clear(int fd);
+
+/**
+ * cmfs_host_sync_is_written() - may somebody have the file open for writing? @fd is
+ * for reading, and the caller has it open for writing nowhere. Where the host does not
+ * tell, yes.
+ */
+bool cmfs_host_sync_is_written(int fd);
 
 #endif

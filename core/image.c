@@ -65,9 +65,7 @@ int cmfs_image_close(struct cmfs_image *image)
 		return 0;
 	if (cmfs_image_props(image)->flush && !image->readonly)
 		r = cmfs_image_flush_inside(image, "flush at unmount", false);
-	/* Who still writes past us needs the flag (P1): the next mount clears it. */
-	if (image->sync_flag && image->bypassers == 0)
-		cmfs_backend_set_sync(image->be, false);
+	cmfs_image_finish_sync_flag(image);
 	cmfs_backend_close(image->be);
 	cmfs_verdicts_finish(&image->verdicts);
 	cmfs_range_lock_finish(&image->ranges);

@@ -40,6 +40,19 @@ int cmfs_image_update_sync_flag(struct cmfs_image *image, const struct cmfs_cach
 	return r;
 }
 
+/*
+ * Who still writes past us needs the flag (P1), and the next mount clears it. The
+ * count of writers may be too high: when a mount ends, the kernel no longer tells of
+ * handles that were closed right before. The host file knows.
+ */
+void cmfs_image_finish_sync_flag(struct cmfs_image *image)
+{
+	if (image->sync_flag && image->bypassers == 0)
+		cmfs_backend_set_sync(image->be, false);
+	else if (image->sync_flag)
+		cmfs_backend_finish_sync(image->be);
+}
+
 enum cmfs_cache_mode cmfs_image_hold(struct cmfs_image *image)
 {
 	cmfs_gate_enter(&image->gate);

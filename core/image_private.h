@@ -65,6 +65,9 @@ int cmfs_image_flush_inside(struct cmfs_image *image, const char *operation, boo
 /* Set or clear the host's sync flag as @mode needs it. Gate: inside, or closed. */
 int cmfs_image_update_sync_flag(struct cmfs_image *image, const struct cmfs_cache_props *mode);
 
+/* Clear it at the end, if nobody needs it who goes on without us. close() follows. */
+void cmfs_image_finish_sync_flag(struct cmfs_image *image);
+
 /* Record a failure that no flush has told of, before the opening that knows of it goes. */
 void cmfs_image_check_inside(struct cmfs_image *image);
 

@@ -20,7 +20,8 @@ struct backing_map {
 	uint64_t padding;
 };
 
-#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define BACKING_OPEN  _IOW(229, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(229, 2, uint32_t)
 
 /* Values of backing_id that are no errors of the kernel's. */
 #define OFF (-ECANCELED) /* not wanted */
@@ -70,6 +71,16 @@ int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err)
 					    id == -EPERM ? " (it needs CAP_SYS_ADMIN)" : "");
 	}
 	return 0;
+}
+
+void cmfs_passthrough_stop(struct cmfs_fs *fs)
+{
+	for (size_t i = 0; i < fs->file_count; i++) {
+		uint32_t id = (uint32_t)fs->files[i].backing_id;
+
+		if (fs->files[i].backing_id > 0)
+			ioctl(fuse_session_fd(fs->se), BACKING_CLOSE, &id);
+	}
 }
 
 int cmfs_passthrough_describe(const struct cmfs_file *file, char *text, size_t size)

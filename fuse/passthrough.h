@@ -26,6 +26,12 @@ bool cmfs_passthrough_allowed(void);
  */
 int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err);
 
+/**
+ * cmfs_passthrough_stop() - the kernel lets go of the images, when no request is
+ * served any more. Handles that are open go on without us.
+ */
+void cmfs_passthrough_stop(struct cmfs_fs *fs);
+
 /** cmfs_passthrough_log() - say once which data path each image has. */
 void cmfs_passthrough_log(const struct cmfs_fs *fs);
 

@@ -245,6 +245,7 @@ int cmfs_session_serve(struct cmfs_fs *fs, const struct cmfs_options *options, s
 	r = serve(fs, options, err);
 	cmfs_signals_stop(&signals);
 	cmfs_jobs_stop(&fs->jobs);
+	cmfs_passthrough_stop(fs);
 	return r;
 }
 

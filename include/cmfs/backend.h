@@ -160,6 +160,12 @@ struct cmfs_backend_ops {
 	 */
 	int (*set_sync)(struct cmfs_backend *be, bool on);
 
+	/*
+	 * Optional, and only close() may follow: set_sync() off, if nobody has the
+	 * place open for writing any more. -EBUSY if somebody has.
+	 */
+	int (*finish_sync)(struct cmfs_backend *be);
+
 	/* Optional: drop what host caches hold of the content (all of it clean). */
 	void (*drop_cache)(struct cmfs_backend *be);
 };
@@ -192,6 +198,7 @@ int cmfs_backend_seek(struct cmfs_backend *be, enum cmfs_seek whence, uint64_t o
 int cmfs_backend_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_backend *dst,
 		      uint64_t dst_off, size_t len, size_t *ret_len);
 int cmfs_backend_set_sync(struct cmfs_backend *be, bool on);
+int cmfs_backend_finish_sync(struct cmfs_backend *be);
 void cmfs_backend_drop_cache(struct cmfs_backend *be);
 
 /**

@@ -7,14 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct cmfs_backend *open_file(const char *path, enum cmfs_cache_mode mode, bool readonly)
 {
@@ -321,6 +324,45 @@ static void test_xattrs_are_those_of_the_file(void **state)
 	cmfs_backend_close(be);
 }
 
+/* ---- the sync flag ---- */
+
+static bool has_sync_flag(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), flags = 0;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, FS_IOC_GETFLAGS, &flags), 0);
+	close(fd);
+	return flags & FS_SYNC_FL;
+}
+
+static void test_finish_sync_while_others_write_keeps_the_flag(void **state)
+{
+	const char *path = host_file_make("image", 'x', 5000);
+
+	for (enum cmfs_cache_mode mode = 0; mode < CMFS_CACHE_MODES; mode++) {
+		struct cmfs_backend *be = can_open(mode) ? open_file(path, mode, false) : NULL;
+		int reader = open(path, O_RDONLY | O_CLOEXEC), writer;
+
+		if (!be || cmfs_backend_set_sync(be, true) < 0) {
+			cmfs_backend_close(be);
+			close(reader);
+			skip(); /* a file system without the flag */
+		}
+		writer = open(path, O_WRONLY | O_CLOEXEC);
+		assert_int_equal(cmfs_backend_finish_sync(be), -EBUSY);
+		assert_true(has_sync_flag(path));
+		cmfs_backend_close(be);
+		close(writer);
+
+		be = open_file(path, mode, false);
+		assert_int_equal(cmfs_backend_finish_sync(be), 0);
+		assert_false(has_sync_flag(path));
+		cmfs_backend_close(be);
+		close(reader);
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_dir_setup, host_dir_teardown)
@@ -335,6 +377,7 @@ int main(void)
 		TEST(test_write_beyond_the_resource_limit_is_too_big),
 		TEST(test_metadata_is_that_of_the_file),
 		TEST(test_xattrs_are_those_of_the_file),
+		TEST(test_finish_sync_while_others_write_keeps_the_flag),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
