@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # passthrough is mount.sh's
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Handles that the kernel serves by itself (passthrough): their reads and writes are
@@ -12,7 +12,8 @@
 
 served_by_kernel() {
 	local flags=" ${*:2} "
-	! grep -qs 'data path: daemon' "$T"/*.log || return 1
+	[ "$passthrough" != off ] || return 1
+	! grep -aqs 'data path: daemon' "$T"/*.log || return 1
 	flags=${flags//,/ }
 	case "$flags" in *" sync "*) flags+="dsync " ;; esac
 	case "$1:$flags" in # the flags demand all that the mode demands
