@@ -2,33 +2,53 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What the daemon asks of the host in each mode for one operation at a time: which
 # descriptor, which RWF flag, which flush, and that each comes before the reply of
-# its request (P1, P2, P3, P4). An aligned write is exactly one pwritev2.
+# its request (P1, P2, P3, P4). An aligned write is exactly one pwritev2, or nothing at
+# all where the kernel serves the handle: promise-device-flushes.sh counts what those
+# flush. Everything else comes to the daemon from such handles, too.
 CMFS_DETECT_LEAKS=0
-# Not yet told what passthrough changes: on the daemon's data path in both runs.
-CMFS_PASSTHROUGH=off
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 # shellcheck source=../lib/fileop.sh
 . "$LIB/fileop.sh"
 # shellcheck source=../lib/strace.sh
 . "$LIB/strace.sh"
+# shellcheck source=../lib/passthrough.sh
+. "$LIB/passthrough.sh"
 
 # What a mode's row in PROMISES' table comes to.
 #   $f      flags of the descriptor
 #   $flush  "": a flush request does nothing
 #   $after  the flush after a change that is no write, "" if none is owed
 #   $dsync $sync  what O_DSYNC and O_SYNC add to a write
-#   $fd $fs the FSYNC request that the kernel sends after such a write, on cached
-#           handles only
-set_wanted() { # MODE
-	local cached_fd="fdatasync:$f reply" cached_fs="fsync:$f reply"
-	flush=1 after="" dsync=RWF_DSYNC sync=RWF_SYNC fd="" fs=""
+#   $family       cached: handles that are not direct; passthrough: the kernel serves
+#                 some, and mappings; direct: neither
+set_wanted() { # MODE FLAGS-OF-THE-FIRST-HANDLE
+	flush=1 after="" dsync=RWF_DSYNC sync=RWF_SYNC family=cached
+	f=${flags[$1]}
 	case $1 in
-	writeback) fd=$cached_fd fs=$cached_fs ;;
-	none) ;;
-	writethrough) after=fdatasync:$f dsync=0 fd=$cached_fd fs=$cached_fs ;;
-	directsync) after=fdatasync:$f dsync=0 ;;
-	unsafe) flush="" dsync=0 sync=0 fd=reply fs=reply ;;
+	writeback) ;;
+	none) family=direct ;;
+	writethrough) after=fdatasync:$f dsync=0 ;;
+	directsync) after=fdatasync:$f dsync=0 family=direct ;;
+	unsafe) flush="" dsync=0 sync=0 ;;
+	esac
+	served_by_kernel writeback || return 0 # there is no passthrough at all
+	[ "$1" != writethrough ] || served_by_kernel "$1" "$2" || return 0
+	family=passthrough
+}
+
+# wanted_write HANDLE ADDED: the write, and the FSYNC request that the kernel sends
+# after a durable one on cached handles only.
+wanted_write() {
+	local fsync=${flush:+fdatasync:$f} h=$1
+	if [ $family = passthrough ] && served_by_kernel "$mode" "${how[h - 1]}"; then
+		return
+	fi
+	echo "pwritev2:$f:$2 reply"
+	[ $family = cached ] || return 0
+	case $3 in
+	sync) echo "${flush:+fsync:$f} reply" ;;
+	dsync) echo "$fsync reply" ;;
 	esac
 }
 
@@ -51,25 +71,28 @@ check() { # NAME WANTED COMMAND...
 
 declare -A flags=([writeback]=plain [none]=direct [writethrough]=dsync
 	[directsync]="direct,dsync" [unsafe]=plain)
-mkdir "$T/mnt"
-for mode in $modes; do
-	f=${flags[$mode]}
-	set_wanted "$mode"
+how=("" dsync sync direct "direct dsync") # handles 1 to 5
+run() { # HANDLE... in the order of their opening
+	set_wanted "$mode" "${how[$1 - 1]}"
 	fallocate -l 1M "$T/img"
 	cmfs_start c -o cache="$mode" "$T/img" "$T/mnt"
 	fileop_start
-	ok open 1 "$T/mnt/img"
-	ok open 2 "$T/mnt/img" dsync
-	ok open 3 "$T/mnt/img" sync
+	for h in "$@"; do
+		# shellcheck disable=SC2086 # words
+		ok open "$h" "$T/mnt/img" ${how[h - 1]}
+	done
 	ok mmap 1 0 65536
 	ok peek 1 0 65536
 	strace_start c
 
-	check write "pwritev2:$f:0 reply" ok write 1 0 4096 a
-	check O_DSYNC "pwritev2:$f:$dsync reply $fd" ok write 2 4096 4096 b
-	check O_SYNC "pwritev2:$f:$sync reply $fs" ok write 3 8192 4096 c
-	check RWF_DSYNC "pwritev2:$f:$dsync reply $fd" ok write 1 12288 4096 d dsync
-	check RWF_SYNC "pwritev2:$f:$sync reply $fs" ok write 1 12288 4096 e sync
+	check write "$(wanted_write 1 0)" ok write 1 0 4096 a
+	check O_DSYNC "$(wanted_write 2 $dsync dsync)" ok write 2 4096 4096 b
+	check O_SYNC "$(wanted_write 3 $sync sync)" ok write 3 8192 4096 c
+	check O_DIRECT "$(wanted_write 4 0)" ok write 4 16384 4096 c
+	check O_DIRECT-O_DSYNC "$(wanted_write 5 $dsync dsync)" ok write 5 20480 4096 c
+	check RWF_DSYNC "$(wanted_write 1 $dsync dsync)" ok write 1 12288 4096 d dsync
+	check RWF_SYNC "$(wanted_write 1 $sync sync)" ok write 1 12288 4096 e sync
+	check O_DIRECT-RWF_DSYNC "$(wanted_write 4 $dsync dsync)" ok write 4 12288 4096 f dsync
 	check fsync "${flush:+fsync:$f} reply" ok fsync 1
 	check fdatasync "${flush:+fdatasync:$f} reply" ok fdatasync 1
 	check truncate "ftruncate:$f $after reply" ok truncate 1 2097152
@@ -86,7 +109,9 @@ for mode in $modes; do
 	check O_DSYNC-fallocate "fallocate:$f $after $again reply" ok fallocate 2 alloc 2101248 4096
 	check O_DSYNC-copy "$copy $after $again reply" ok copy 1 0 2 589824 65536
 	ok poke 1 0 4096 m
-	check msync "pwritev2:$f:0 reply ${flush:+fdatasync:$f} reply" ok msync 1
+	msync="pwritev2:$f:0 reply ${flush:+fdatasync:$f} reply"
+	[ $family != passthrough ] || msync="" # the mapping is one of the host file
+	check msync "$msync" ok msync 1
 	want "4096 m" read 1 0 4096
 
 	fileop_stop
@@ -100,4 +125,11 @@ for mode in $modes; do
 	[ "$mode" != unsafe ] || ! grep -v fgetxattr "$T/c.strace" | grep -E 'sync(_file_range)?\(|RWF_|SYNC\)' ||
 		fail "unsafe: a flush after all"
 	rm "$T/img" "$T/c.strace"
+}
+
+mkdir "$T/mnt"
+for mode in $modes; do
+	run 1 2 3 4 5
+	# The first one settles whether there is passthrough.
+	[ "$mode" != writethrough ] || run 5 1 2 3 4
 done
