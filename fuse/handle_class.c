@@ -30,8 +30,8 @@ static bool flags_keep_promises(const struct cmfs_cache_props *mode,
 		return false; /* P1 */
 	if (!mode->flush && is_durable(c))
 		return false; /* P3: each write would flush */
-	if (c->failed && (mode->dsync || is_durable(c)))
-		return false; /* P5: each write is to fail */
+	if (c->failed && mode->flush)
+		return false; /* P5: each durable write is to fail, by RWF_DSYNC too */
 	return true;
 }
 

@@ -54,11 +54,11 @@ static bool keeps_promises(enum cmfs_handle_class class, const struct input *in)
 	if (class == CMFS_HANDLE_CACHED)
 		return !in->mode->direct;
 	if (class != CMFS_HANDLE_PASSTHROUGH)
-		return true;				       /* the daemon sees each request */
-	return (!in->mode->direct || o_direct) &&	       /* P6 */
-	       (!claims || o_dsync || in->c.sync_flag) &&      /* P1, P4 */
-	       !(writes(in) && !in->mode->flush && o_dsync) && /* P3 */
-	       !(claims && in->c.failed);		       /* P5 */
+		return true;					 /* the daemon sees each request */
+	return (!in->mode->direct || o_direct) &&		 /* P6 */
+	       (!claims || o_dsync || in->c.sync_flag) &&	 /* P1, P4 */
+	       !(writes(in) && !in->mode->flush && o_dsync) &&	 /* P3 */
+	       !(writes(in) && in->mode->flush && in->c.failed); /* P5, of RWF_DSYNC too */
 }
 
 static void check_promises(const struct input *in, void *arg)
