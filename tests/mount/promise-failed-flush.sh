@@ -3,13 +3,17 @@
 # A failed flush stays failed (P5), with host writes that really fail: the disk
 # under the host's file system is a sparse file on a tmpfs that is full. Afterwards
 # there is space again, and still nothing is reported as durable until the image is
-# mounted anew; the daemon ends with 1 (P12). In unsafe nothing fails (P3).
-# Not yet told what passthrough changes: on the daemon's data path in both runs.
-CMFS_PASSTHROUGH=off
+# mounted anew; the daemon ends with 1 (P12). In unsafe nothing fails (P3). Where the
+# kernel serves handles, a flush tells the daemon what became of their writes, and
+# handles opened from then on are the daemon's; those from before go on.
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 # shellcheck source=../lib/fileop.sh
 . "$LIB/fileop.sh"
+# shellcheck source=../lib/hostfs.sh
+. "$LIB/hostfs.sh"
+# shellcheck source=../lib/passthrough.sh
+. "$LIB/passthrough.sh"
 
 [ "$(id -u)" = 0 ] || skip "loop devices need root"
 mkdir "$T/small" "$T/host" "$T/mnt"
@@ -36,14 +40,15 @@ failures() {
 	grep -c "^cmfs: img: .* failed: .*mounted anew" "$T/c.log" || true
 }
 
-start() { # MODE
-	mode=$1
+start() { # MODE [HANDLE]: 1 is a plain one, 2 O_DSYNC; which one is opened first
+	mode=$1 first=${2:-1}
 	rm -f "$T/host/img"
 	truncate -s 8M "$T/host/img"
 	cmfs_start c -o cache="$mode" "$T/host/img" "$T/mnt"
 	fileop_start
-	ok open 1 "$T/mnt/img"
+	[ "$first" = 2 ] || ok open 1 "$T/mnt/img"
 	ok open 2 "$T/mnt/img" dsync
+	[ "$first" = 1 ] || ok open 1 "$T/mnt/img"
 	want 4096 write 1 0 4096 a
 	want 0 fsync 1
 }
@@ -62,11 +67,22 @@ finish() { # STATUS
 	cmfs_stop c
 }
 
+goes_on() { # FLAG: is such a handle of start() one that the kernel serves?
+	[ "$mode" != writethrough ] || [ "$first" = 2 ] || return 1
+	served_by_kernel "$mode" "$1"
+}
+
 is_failed() { # whatever promises durability answers EIO, again and again
 	want EIO fsync 1
 	want EIO fdatasync 2
-	want EIO write 1 8192 4096 c dsync
-	want EIO write 2 8192 4096 d
+	goes_on "" || want EIO write 1 8192 4096 c dsync
+	goes_on dsync || want EIO write 2 8192 4096 d
+	ok open 3 "$T/mnt/img"
+	ok open 4 "$T/mnt/img" dsync
+	want EIO write 3 8192 4096 c dsync
+	want EIO write 4 8192 4096 d
+	want EIO close 3 # as close(2) may
+	want EIO close 4
 	want EIO fsync 1
 	# And who missed the log can ask.
 	getfattr --only-values --absolute-names -n user.cmfs.error "$T/mnt/img" |
@@ -88,6 +104,8 @@ want "4096 c" read 1 0 4096
 # A switch is a barrier, so it fails too and the mode stays (P7); unsafe needs none.
 want EIO cache 1 directsync
 expect writeback "$(getfattr --absolute-names --only-values -n user.cmfs.cache "$T/mnt/img")"
+! has_sync_flag "$T/host/img" || fail "the switch that failed left the sync flag"
+! has_sync_note "$T/host/img" || fail "the switch that failed left a note"
 ok cache 1 unsafe
 want 0 fsync 1
 want EIO cache 1 writeback
@@ -111,6 +129,24 @@ for m in writethrough directsync; do
 	want "4096 a" read 1 0 4096
 	finish 1
 done
+
+# A write that the kernel serves fails: the writer is told, and the next flush.
+start writethrough 2
+if goes_on dsync; then
+	break_disk
+	answer=$(op write 2 2097152 1048576 b)
+	case $answer in EIO | ENOSPC) ;; *) fail "served by the kernel: $answer" ;; esac
+	expect 0 "$(failures)" "served by the kernel: who could know?"
+	answer=$(op fsync 1)
+	case $answer in EIO | ENOSPC) ;; *) fail "the first fsync: $answer" ;; esac
+	is_failed
+	mend_disk
+	want EIO write 1 0 4096 c
+	is_failed
+	finish 1
+else
+	finish 0
+fi
 
 start none
 break_disk
