@@ -107,7 +107,8 @@ static ssize_t receive(struct fuse_session *se, const atomic_bool *stopping, voi
 		n = read(fuse_session_fd(se), mem, HEADERS + CMFS_PAYLOAD_MAX);
 		if (n >= 0)
 			return n < (ssize_t)sizeof(struct fuse_in_header) ? -EIO : n;
-		if (errno == ENODEV) /* unmounted */
+		/* Unmounted; or just now, with a request half read. */
+		if (errno == ENODEV || errno == ECONNABORTED)
 			return 0;
 		/* ENOENT: the request was taken back. */
 		if (errno != EINTR && errno != EAGAIN && errno != ENOENT)
