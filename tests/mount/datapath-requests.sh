@@ -25,16 +25,19 @@ requests() { # LINE
 		sort | uniq -c | awk '{ print $2, $1 }' | xargs
 }
 
-# costs NAME WANTED COMMAND...: exactly that, or "" for none. Once in three times will
-# do: the machine may drop a page that it had cached.
+# costs NAME WANTED COMMAND HANDLE...: exactly that, or "" for none. Once in three times
+# will do, as the machine may drop a page that it had cached; a HANDLE 2 is another one
+# each time, opened before.
 costs() {
-	local name=$1 wanted=$2 from got
-	shift 2
+	local name=$1 wanted=$2 command=$3 h=$4 from got
+	shift 4
 	for _ in 1 2 3; do
+		[ "$h" = 1 ] || ok open "$h" "$T/mnt/img" rdonly
 		from=$(wc -l <"$T/c.log")
-		want $N "$@"
+		want $N "$command" "$h" "$@"
 		got=$(requests "$from")
 		[ "$got" != "$wanted" ] || break
+		[ "$h" = 1 ] || h=$((h + 1))
 	done
 	printf '%s, %s, %d %s: %s\n' "$mode" "${how:-plain}" $N "$name" "${got:-no request}"
 	[ "$wanted" = "$got" ] || sed -i '1,20!d' "$T/c.log" # the rest is long
@@ -75,7 +78,6 @@ for mode in $modes; do
 		costs writes "$write" writes 1 0 4096 $N y
 		costs "reads of what was written" "$again" reads 1 0 4096 $N
 		if [ "$how" = "" ] && [ "$again" = "" ]; then
-			ok open 2 "$T/mnt/img" rdonly
 			costs "reads by a later handle" "" reads 2 0 4096 $N
 		fi
 		fileop_stop
