@@ -163,6 +163,9 @@ killed() { # MODE: of the next mount
 	flag_on "killed"
 	flushes_each 1 "after SIGKILL"
 	fileop_stop
+	cmfs_start c -o ro "$img" "$T/mnt"
+	flag_on "mounted read-only" # which changes nothing
+	cmfs_stop c
 	start -o cache="$1"
 	as_before "mounted anew after SIGKILL"
 	fileop_stop
@@ -219,7 +222,7 @@ on_hostfs() {
 		sync -f "$T/host"
 		last_writer_closed
 		switched_away
-		for _ in 1 2 3 4; do
+		for _ in 1 2; do
 			unmounted_at_once
 			unmounted_lazily
 		done
