@@ -165,8 +165,9 @@ cleanup() {
 	local status=$? i name
 	set +e
 	trap - EXIT
+	# Not to /dev/null: a /dev of the test's own could not be unmounted then.
 	for ((i = ${#TRACKED_MOUNTS[@]} - 1; i >= 0; i--)); do
-		umount "${TRACKED_MOUNTS[i]}" 2>/dev/null
+		umount "${TRACKED_MOUNTS[i]}" 2>>"$T/cleanup.log"
 	done
 	for ((i = ${#TRACKED_LOOPS[@]} - 1; i >= 0; i--)); do
 		losetup -d "${TRACKED_LOOPS[i]}" 2>/dev/null
