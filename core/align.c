@@ -17,6 +17,12 @@
  *   through the backend's write_exact(), and those up to the next multiple of
  *   exact_block with them, so that the size does not grow block by block.
  *
+ * Where others write to the place past us, that is not enough for a head or tail
+ * inside the content either: bytes that they wrote between the read and the write
+ * back would be lost. Those go through write_exact() as well, which changes no other
+ * byte, after direct writes in flight have ended; new ones are kept out meanwhile by
+ * the kernel, which has our request's file locked.
+ *
  * A write with a head or a tail holds its range exclusively, widened to what
  * the backend may touch beside it; writes of whole blocks share. So no write
  * comes between a read and the write back, and the end of the content does not
@@ -130,7 +136,7 @@ static int write_exact(struct cmfs_backend *be, const char *buf, uint64_t off, u
 
 /* A write with a head or a tail; its range is held exclusively. */
 static int write_edges(struct cmfs_backend *be, const char *buf, size_t len, uint64_t off,
-		       enum cmfs_durability durability)
+		       enum cmfs_durability durability, bool shared)
 {
 	const uint32_t align = be->geo.align, exact = be->geo.exact_block;
 	uint64_t end = off + len;
@@ -140,11 +146,11 @@ static int write_edges(struct cmfs_backend *be, const char *buf, size_t len, uin
 
 	if (r < 0)
 		return r;
-	if (off > start_block && start_block + align > size) {
+	if (off > start_block && (shared || start_block + align > size)) {
 		start_block = round_up(off, exact);
 		head_end = start_block < end ? start_block : end;
 	}
-	if (end < end_block && end_block > size && end_block > start_block) {
+	if (end < end_block && (shared || end_block > size) && end_block > start_block) {
 		end_block = round_down(end, exact);
 		if (end_block < start_block)
 			end_block = start_block;
@@ -161,7 +167,7 @@ static int write_edges(struct cmfs_backend *be, const char *buf, size_t len, uin
 }
 
 int cmfs_align_write(struct cmfs_backend *be, struct cmfs_range_lock *locks, const void *buf,
-		     size_t len, uint64_t off, enum cmfs_durability durability)
+		     size_t len, uint64_t off, enum cmfs_durability durability, bool shared)
 {
 	const uint32_t align = be->geo.align, exact = be->geo.exact_block;
 	struct cmfs_range range;
@@ -177,7 +183,9 @@ int cmfs_align_write(struct cmfs_backend *be, struct cmfs_range_lock *locks, con
 	if (edges) {
 		cmfs_range_acquire(locks, &range, round_down(off, exact),
 				   round_up(off + len, exact), true);
-		r = write_edges(be, buf, len, off, durability);
+		if (shared)
+			cmfs_backend_wait_others(be); /* best effort: not every host can */
+		r = write_edges(be, buf, len, off, durability, shared);
 	} else {
 		cmfs_range_acquire(locks, &range, off, off + len, false);
 		r = write_blocks(be, buf, len, off, off, off + len, durability);

@@ -16,8 +16,12 @@
 /* @ret_len < @len only at the end of the content; 0 past it. */
 int cmfs_align_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len);
 
+/*
+ * @shared: others change the content past us, by mappings of it too: what is partly
+ * overwritten is not read and written back, but left to the backend's write_exact().
+ */
 int cmfs_align_write(struct cmfs_backend *be, struct cmfs_range_lock *locks, const void *buf,
-		     size_t len, uint64_t off, enum cmfs_durability durability);
+		     size_t len, uint64_t off, enum cmfs_durability durability, bool shared);
 
 /* Changes of other kinds, kept apart from read-modify-writes of their blocks. */
 int cmfs_align_truncate(struct cmfs_backend *be, struct cmfs_range_lock *locks, uint64_t size);

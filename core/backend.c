@@ -141,6 +141,11 @@ int cmfs_backend_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_ba
 	return r;
 }
 
+int cmfs_backend_wait_others(struct cmfs_backend *be)
+{
+	return be->ops->wait_others ? checked(be->ops->wait_others(be)) : 0;
+}
+
 int cmfs_backend_set_sync(struct cmfs_backend *be, bool on)
 {
 	if (!be->ops->set_sync)

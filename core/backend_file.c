@@ -38,6 +38,7 @@ struct file_backend {
 	int fd;
 	int exact_fd;		     /* without O_DIRECT; -1 unless direct and writable */
 	_Atomic uint64_t size_floor; /* of a direct file: it is known to be this long */
+	struct cmfs_host_sync *sync; /* shared by all that were reopened from one */
 };
 
 static struct file_backend *to_file(struct cmfs_backend *be)
@@ -51,6 +52,9 @@ static int result(int r)
 {
 	return r < 0 ? -errno : 0;
 }
+
+/* A signal that ends our wait for requests may come into a call, too. */
+#define RETRIED(call) result((int)TEMP_FAILURE_RETRY(call))
 
 /* ---- open, reopen, close ---- */
 
@@ -107,6 +111,7 @@ static void file_close(struct cmfs_backend *be)
 	struct file_backend *f = to_file(be);
 
 	close_descriptors(f);
+	cmfs_host_sync_unref(f->sync);
 	free(f->path);
 	free(f);
 }
@@ -124,22 +129,25 @@ static struct proc_path proc_path(int fd)
 	return p;
 }
 
-/* @path is what to open, @name what to call it in messages. */
+/* @path is what to open, @name what to call it in messages; takes @sync over. */
 static int open_file(const char *path, const char *name, const struct cmfs_open_how *how,
-		     struct cmfs_backend **ret, struct cmfs_err *err)
+		     struct cmfs_host_sync *sync, struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct file_backend *f = malloc(sizeof(*f));
 	int r;
 
-	if (!f)
+	if (!f) {
+		cmfs_host_sync_unref(sync);
 		return cmfs_err_set(err, -ENOMEM, "%s: out of memory", name);
+	}
 	*f = (struct file_backend){
 		.base = { .ops = &file_ops, .how = *how, .geo = { 1, 1, 1 } },
 		.path = strdup(name),
 		.fd = open(path, open_flags(how)),
 		.exact_fd = -1,
+		.sync = sync,
 	};
-	if (!f->path) {
+	if (!f->path || !f->sync) {
 		r = cmfs_err_set(err, -ENOMEM, "%s: out of memory", name);
 		goto close;
 	}
@@ -184,7 +192,7 @@ int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 	else if (!S_ISREG(st.st_mode))
 		r = cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
 	else
-		r = open_file(proc_path(fd).text, path, how, ret, err);
+		r = open_file(proc_path(fd).text, path, how, cmfs_host_sync_create(), ret, err);
 	close(fd);
 	return r;
 }
@@ -194,7 +202,8 @@ static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 {
 	struct file_backend *f = to_file(be);
 
-	return open_file(proc_path(f->fd).text, f->path, how, ret, err);
+	return open_file(proc_path(f->fd).text, f->path, how, cmfs_host_sync_ref(f->sync), ret,
+			 err);
 }
 
 /* ---- data ---- */
@@ -303,6 +312,19 @@ static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint
 	return 0;
 }
 
+static int file_flush(struct cmfs_backend *be, bool datasync)
+{
+	int fd = to_file(be)->fd;
+
+	return datasync ? RETRIED(fdatasync(fd)) : RETRIED(fsync(fd));
+}
+
+/* Waits for what is on its way, starts nothing. */
+static int file_check(struct cmfs_backend *be)
+{
+	return RETRIED(sync_file_range(to_file(be)->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE));
+}
+
 static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
 			    enum cmfs_durability durability)
 {
@@ -315,18 +337,8 @@ static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len
 	settle(f, off, len);
 	if (old_size < off)
 		settle_edge(f, old_size);
-	return 0;
-}
-
-static int file_flush(struct cmfs_backend *be, bool datasync)
-{
-	return result(datasync ? fdatasync(to_file(be)->fd) : fsync(to_file(be)->fd));
-}
-
-/* Waits for what is on its way, starts nothing. */
-static int file_check(struct cmfs_backend *be)
-{
-	return result(sync_file_range(to_file(be)->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE));
+	/* Its error may have been told to another one's settle(), on the same descriptor. */
+	return be->how.dsync || durability != CMFS_VOLATILE ? file_check(be) : 0;
 }
 
 static int file_size(struct cmfs_backend *be, uint64_t *ret)
@@ -348,11 +360,13 @@ static int file_truncate(struct cmfs_backend *be, uint64_t size)
 {
 	struct file_backend *f = to_file(be);
 	uint64_t old_size = size_or_zero(f);
+	int r;
 
 	if (size < atomic_load(&f->size_floor))
 		atomic_store(&f->size_floor, size);
-	if (ftruncate(f->fd, size) < 0)
-		return -errno;
+	r = RETRIED(ftruncate(f->fd, size));
+	if (r < 0)
+		return r;
 	settle_edge(f, size);
 	settle_edge(f, old_size);
 	return 0;
@@ -369,9 +383,10 @@ static int file_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool kee
 	struct file_backend *f = to_file(be);
 	int mode = modes[what] | (keep_size ? FALLOC_FL_KEEP_SIZE : 0);
 	uint64_t old_size = size_or_zero(f);
+	int r = RETRIED(fallocate(f->fd, mode, off, len));
 
-	if (fallocate(f->fd, mode, off, len) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	settle_edge(f, off);
 	settle_edge(f, off + len);
 	settle_edge(f, old_size);
@@ -420,9 +435,14 @@ static int file_host_fd(struct cmfs_backend *be)
 
 static int file_set_sync(struct cmfs_backend *be, bool on)
 {
-	int fd = to_file(be)->fd;
+	struct file_backend *f = to_file(be);
 
-	return on ? cmfs_host_sync_set(fd) : cmfs_host_sync_clear(fd);
+	return on ? cmfs_host_sync_set(f->sync, f->fd) : cmfs_host_sync_clear(f->sync, f->fd);
+}
+
+static int file_wait_others(struct cmfs_backend *be)
+{
+	return cmfs_host_sync_wait(to_file(be)->fd);
 }
 
 static int file_finish_sync(struct cmfs_backend *be)
@@ -433,7 +453,8 @@ static int file_finish_sync(struct cmfs_backend *be)
 	if (fd < 0)
 		return -errno;
 	close_descriptors(f); /* ours are for writing, too */
-	r = cmfs_host_sync_is_written(fd) ? -EBUSY : cmfs_host_sync_clear(fd);
+	cmfs_host_sync_leave(f->sync);
+	r = cmfs_host_sync_is_written(fd) ? -EBUSY : cmfs_host_sync_clear(f->sync, fd);
 	close(fd);
 	return r;
 }
@@ -514,6 +535,7 @@ static const struct cmfs_backend_ops file_ops = {
 	.seek = file_seek,
 	.copy = file_copy,
 	.host_fd = file_host_fd,
+	.wait_others = file_wait_others,
 	.set_sync = file_set_sync,
 	.finish_sync = file_finish_sync,
 	.drop_cache = file_drop_cache,

@@ -181,30 +181,35 @@ int cmfs_image_read(struct cmfs_image *image, void *buf, size_t len, uint64_t of
  * May a durable write's own error be told to another request? Not where the write
  * itself waits for the device; a page cache's writeback and a flush are shared.
  */
-static bool shares_verdict(const struct cmfs_backend *be)
+static bool shares_verdict(const struct cmfs_backend *be, size_t len, uint64_t off)
 {
-	return be->ops->fua != CMFS_FUA_NATIVE || !be->how.direct;
+	bool exact = (off | len) & (be->geo.align - 1); /* may be, in part */
+
+	return be->ops->fua != CMFS_FUA_NATIVE || !be->how.direct || exact;
 }
 
 static int write_inside(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
 			enum cmfs_durability asked)
 {
 	enum cmfs_durability durability = cmfs_policy_write(cmfs_image_props(image), asked);
+	bool shared = atomic_load_explicit(&image->shared, memory_order_relaxed);
 	struct cmfs_verdict verdict;
 	int r;
 
 	if (durability == CMFS_VOLATILE)
-		return cmfs_align_write(image->be, &image->ranges, buf, len, off, durability);
+		return cmfs_align_write(image->be, &image->ranges, buf, len, off, durability,
+					shared);
 
 	r = cmfs_image_check_failed(image);
 	if (r < 0)
 		return r;
 	cmfs_verdict_ask(&image->verdicts, &verdict);
-	r = cmfs_align_write(image->be, &image->ranges, buf, len, off, durability);
+	r = cmfs_align_write(image->be, &image->ranges, buf, len, off, durability, shared);
 	/* Beyond a file size limit nothing is written: a refusal, no failure. */
 	if (r < 0 && r != -EFBIG)
 		cmfs_image_set_failed(image, "durable write", r);
-	cmfs_verdict_settle(&image->verdicts, &verdict, r == 0 && shares_verdict(image->be));
+	cmfs_verdict_settle(&image->verdicts, &verdict,
+			    r == 0 && shares_verdict(image->be, len, off));
 	return r < 0 ? r : cmfs_image_check_failed(image);
 }
 

@@ -69,6 +69,11 @@ int cmfs_image_host_fd(struct cmfs_image *image)
 	return image->be->ops->host_fd ? image->be->ops->host_fd(image->be) : -EOPNOTSUPP;
 }
 
+void cmfs_image_set_shared(struct cmfs_image *image)
+{
+	atomic_store(&image->shared, true);
+}
+
 bool cmfs_image_sync_flag(struct cmfs_image *image)
 {
 	bool on;

@@ -30,6 +30,7 @@ struct cmfs_image {
 	unsigned int bypassers; /* protected by bypass_lock */
 	bool sync_flag;		/* the host's is on; protected by bypass_lock */
 	bool keep_sync_flag;	/* constant: -o syncflag=on */
+	atomic_bool shared;	/* others may write the host file past us; stays set */
 
 	/*
 	 * Stable for whoever is inside the gate; changed by a switch, which

@@ -32,9 +32,11 @@ static int prepare_bypassers(struct cmfs_image *image, const struct cmfs_cache_p
 		return 0;
 	return cmfs_err_set(err, -EBUSY,
 			    "the host file's sync flag (chattr +S), which would make writes by "
-			    "kernel passthrough durable for cache=%s, cannot be set: %s; close "
-			    "the files that are open, or mount with passthrough=off",
-			    to->name, strerror(-r));
+			    "kernel passthrough durable for cache=%s, cannot be set: %s; %s",
+			    to->name, strerror(-r),
+			    image->keep_sync_flag ? "mount without syncflag=on"
+						  : "close the files that are open, or mount with "
+						    "passthrough=off");
 }
 
 int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, struct cmfs_err *err)

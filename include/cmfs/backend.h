@@ -153,6 +153,12 @@ struct cmfs_backend_ops {
 	int (*host_fd)(struct cmfs_backend *be);
 
 	/*
+	 * Optional: wait for writes to the place past us that are in flight and that
+	 * nobody else keeps out of a write_exact().
+	 */
+	int (*wait_others)(struct cmfs_backend *be);
+
+	/*
 	 * Optional: have each write that reaches the place past us be durable
 	 * before it returns (@on), or as its writer asked (not @on, also to clear
 	 * what a killed process left). When it returns 0 for @on, no write is in
@@ -197,6 +203,7 @@ int cmfs_backend_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool ke
 int cmfs_backend_seek(struct cmfs_backend *be, enum cmfs_seek whence, uint64_t off, uint64_t *ret);
 int cmfs_backend_copy(struct cmfs_backend *src, uint64_t src_off, struct cmfs_backend *dst,
 		      uint64_t dst_off, size_t len, size_t *ret_len);
+int cmfs_backend_wait_others(struct cmfs_backend *be);
 int cmfs_backend_set_sync(struct cmfs_backend *be, bool on);
 int cmfs_backend_finish_sync(struct cmfs_backend *be);
 void cmfs_backend_drop_cache(struct cmfs_backend *be);

@@ -117,6 +117,12 @@ void cmfs_image_unhold(struct cmfs_image *image);
 /* The host file's descriptor, the image's own; or -EOPNOTSUPP. While held. */
 int cmfs_image_host_fd(struct cmfs_image *image);
 
+/*
+ * While held: somebody gets to the host file past us, and may map it, of which nobody
+ * tells the end. From now on no byte is written but those that a request brings.
+ */
+void cmfs_image_set_shared(struct cmfs_image *image);
+
 /* Is the host file's sync flag on, so that any write to it is durable? */
 bool cmfs_image_sync_flag(struct cmfs_image *image);
 

@@ -31,7 +31,8 @@ struct cmfs_image_spec {
  * @err: filled on failure: a sentence that names the path.
  *
  * Errors: those of cmfs_backend_file_open(); -EINVAL for a stored mode that is
- * none. Nothing on the host is changed.
+ * none. Nothing on the host is changed, but for the sync flag: one that a killed cmfs
+ * left is cleared, and one that the spec asks for is set.
  */
 int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		    struct cmfs_err *err);

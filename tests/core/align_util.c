@@ -18,7 +18,7 @@ void align_disk_close(struct align_disk *d)
 
 int align_disk_write(struct align_disk *d, const void *buf, size_t len, uint64_t off)
 {
-	return cmfs_align_write(d->be, &d->locks, buf, len, off, CMFS_VOLATILE);
+	return cmfs_align_write(d->be, &d->locks, buf, len, off, CMFS_VOLATILE, false);
 }
 
 int align_disk_truncate(struct align_disk *d, uint64_t size)

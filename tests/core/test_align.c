@@ -146,7 +146,8 @@ static void test_write_in_parts_asks_the_durability_of_each(void **state)
 	size_t n, parts = 0;
 
 	open_disk(&d, 700);
-	assert_int_equal(cmfs_align_write(d.be, &d.locks, arena, 9000, 600, CMFS_DURABLE_ALL), 0);
+	assert_int_equal(
+		cmfs_align_write(d.be, &d.locks, arena, 9000, 600, CMFS_DURABLE_ALL, false), 0);
 	n = mem_disk_log(d.disk, log, ARRAY_SIZE(log));
 	for (size_t i = 0; i < n; i++) {
 		if (log[i].op != MEM_WRITE && log[i].op != MEM_WRITE_EXACT)

@@ -76,7 +76,8 @@ static void random_write(struct model *m)
 	uint8_t *buf = random_buf(m);
 
 	rnd_fill(&m->rnd, buf, len);
-	assert_int_equal(cmfs_align_write(m->d.be, &m->d.locks, buf, len, off, durability), 0);
+	assert_int_equal(cmfs_align_write(m->d.be, &m->d.locks, buf, len, off, durability, false),
+			 0);
 	model_grow(m, off + len);
 	memcpy(m->bytes + off, buf, len);
 	if (durability != CMFS_VOLATILE)

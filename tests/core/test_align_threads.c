@@ -262,8 +262,9 @@ static void test_size_while_odd_lengths_are_appended_is_never_rounded(void **sta
 
 		atomic_store(&g.is_end[end + len], true);
 		atomic_store(&g.target, end + len);
-		assert_int_equal(
-			cmfs_align_write(g.d.be, &g.d.locks, buf, len, end, CMFS_DURABLE_DATA), 0);
+		assert_int_equal(cmfs_align_write(g.d.be, &g.d.locks, buf, len, end,
+						  CMFS_DURABLE_DATA, false),
+				 0);
 		end += len;
 		atomic_store(&g.done, end);
 	}
