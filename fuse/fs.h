@@ -29,6 +29,7 @@ struct cmfs_file {
 	/* Taken after the image is held (cmfs_image_hold()), protects: */
 	pthread_mutex_t handles_lock;
 	unsigned int open_handles[2]; /* [passthrough]: by family, see handle_class.h */
+	bool was_mappable;	      /* one of those with passthrough has been open */
 };
 
 struct cmfs_fs {
@@ -38,6 +39,7 @@ struct cmfs_fs {
 	struct fuse_session *se;	   /* set once the session exists */
 	struct cmfs_jobs jobs;		   /* work that requests started on threads of its own */
 	enum cmfs_passthrough passthrough; /* as wanted */
+	bool sync_flag;			   /* -o syncflag=on, of no use without passthrough */
 	bool accepted;			   /* the kernel has accepted the mount */
 	bool fixed_mode;		   /* no live switch: see choose_data_path() */
 	bool kernel_has_passthrough;

@@ -36,31 +36,43 @@ static bool flags_keep_promises(const struct cmfs_cache_props *mode,
 }
 
 /*
- * The family of a mode, if no handle is open yet. In direct modes and without sync
- * all handles do as well with passthrough as without. In writethrough only those
- * do that are durable by their own flags, or the host file's: a reader with
- * passthrough would keep a later writer from reading through a cache.
+ * The family of a mode, if no handle is open yet.
+ *
+ * In direct modes passthrough is for who opens with O_DIRECT. Others would have no
+ * more of it than mappings of the host file, past which the daemon's writes go: the
+ * host's kernel does not keep the two coherent.
+ *
+ * In writethrough only handles that are durable by their own flags, or the host
+ * file's, do well with it: a reader with passthrough would keep a later writer from
+ * reading through a cache.
  */
 static bool prefers_passthrough(const struct cmfs_cache_props *mode,
 				const struct cmfs_handle_context *c)
 {
-	return mode->direct || !mode->dsync || c->sync_flag || (may_write(c) && is_durable(c));
+	if (mode->direct)
+		return c->open_flags & O_DIRECT;
+	return !mode->dsync || c->sync_flag || (may_write(c) && is_durable(c));
+}
+
+static bool joins_passthrough(const struct cmfs_cache_props *mode,
+			      const struct cmfs_handle_context *c)
+{
+	if (!c->can_passthrough || c->open_without > 0)
+		return false;
+	if (c->open_with_passthrough > 0)
+		return true;
+	if (c->failed && mode->flush)
+		return false; /* P5: a msync of the host file tells nobody */
+	return c->was_mappable || prefers_passthrough(mode, c);
 }
 
 enum cmfs_handle_class cmfs_handle_class_choose(const struct cmfs_cache_props *mode,
 						const struct cmfs_handle_context *c)
 {
-	bool passthrough = c->can_passthrough && prefers_passthrough(mode, c);
-
-	if (c->open_with_passthrough > 0)
-		passthrough = true;
-	else if (c->open_without > 0)
-		passthrough = false;
-
-	if (passthrough)
+	if (joins_passthrough(mode, c))
 		return flags_keep_promises(mode, c) ? CMFS_HANDLE_PASSTHROUGH
 						    : CMFS_HANDLE_DIRECT_MAPPED;
-	return mode->direct ? CMFS_HANDLE_DIRECT : CMFS_HANDLE_CACHED;
+	return mode->direct || c->was_mappable ? CMFS_HANDLE_DIRECT : CMFS_HANDLE_CACHED;
 }
 
 struct cmfs_handle_flags cmfs_handle_class_flags(enum cmfs_handle_class class)

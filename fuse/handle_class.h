@@ -11,6 +11,11 @@
  * handles that have a backing id. So the classes are two families, and a new
  * handle joins the one that is open.
  *
+ * A mapping of a handle with a backing id is one of the host file, and outlives the
+ * handle: nobody tells when it ends. Pages of the kernel's for the mounted file would
+ * be a second truth beside it, so once there has been such a handle, none is cached
+ * any more while the mount lasts (P9).
+ *
  * Source: Linux fs/fuse/iomode.c, Documentation/filesystems/fuse/fuse-io.rst and
  * fuse-passthrough.rst.
  */
@@ -31,6 +36,7 @@ struct cmfs_handle_context {
 	bool sync_flag;	      /* the host file's sync flag is on: all writes are durable */
 	bool failed;	      /* nothing may claim durability any more (P5) */
 	unsigned int open_without, open_with_passthrough; /* handles open now, by family */
+	bool was_mappable; /* there has been one with passthrough in this mount */
 };
 
 /* The FUSE open flags that a class stands for. */

@@ -8,13 +8,15 @@
 /* What fi->fh holds. */
 struct handle {
 	bool passthrough; /* its family */
+	bool mapped;	  /* reads and writes are ours, mappings the host's */
 	bool bypasses;	  /* counted by cmfs_image_add_bypasser() */
 	int sync_flags;	  /* of its open */
 };
 
 static uint64_t pack(struct handle h)
 {
-	return (uint64_t)h.passthrough | (uint64_t)h.bypasses << 1 | (uint64_t)h.sync_flags << 2;
+	return (uint64_t)h.passthrough | (uint64_t)h.bypasses << 1 | (uint64_t)h.mapped << 2 |
+	       (uint64_t)h.sync_flags << 3;
 }
 
 static struct handle unpack(uint64_t fh)
@@ -22,7 +24,8 @@ static struct handle unpack(uint64_t fh)
 	return (struct handle){
 		.passthrough = fh & 1,
 		.bypasses = fh >> 1 & 1,
-		.sync_flags = (int)(fh >> 2),
+		.mapped = fh >> 2 & 1,
+		.sync_flags = (int)(fh >> 3),
 	};
 }
 
@@ -46,6 +49,7 @@ static enum cmfs_handle_class choose_locked(struct cmfs_file *file, enum cmfs_ca
 		.failed = cmfs_image_error(file->image) < 0,
 		.open_without = file->open_handles[false],
 		.open_with_passthrough = file->open_handles[true],
+		.was_mappable = file->was_mappable,
 	};
 
 	return cmfs_handle_class_choose(cmfs_cache_props(mode), &context);
@@ -57,6 +61,7 @@ static int open_locked(struct cmfs_file *file, enum cmfs_cache_mode mode, struct
 	struct cmfs_handle_flags flags = cmfs_handle_class_flags(class);
 	struct handle handle = {
 		.passthrough = flags.passthrough,
+		.mapped = class == CMFS_HANDLE_DIRECT_MAPPED,
 		.bypasses = bypasses(class, fi->flags),
 		.sync_flags = fi->flags & O_SYNC,
 	};
@@ -66,6 +71,10 @@ static int open_locked(struct cmfs_file *file, enum cmfs_cache_mode mode, struct
 
 		if (r < 0)
 			return r;
+	}
+	if (handle.passthrough && !file->was_mappable) {
+		file->was_mappable = true;
+		cmfs_image_set_shared(file->image);
 	}
 	file->open_handles[handle.passthrough]++;
 	fi->fh = pack(handle);
@@ -103,4 +112,9 @@ void cmfs_handle_release(struct cmfs_file *file, const struct fuse_file_info *fi
 int cmfs_handle_sync_flags(const struct fuse_file_info *fi)
 {
 	return unpack(fi->fh).sync_flags;
+}
+
+bool cmfs_handle_may_fill_cache(const struct fuse_file_info *fi)
+{
+	return !unpack(fi->fh).mapped;
 }

@@ -23,4 +23,10 @@ void cmfs_handle_release(struct cmfs_file *file, const struct fuse_file_info *fi
 /** cmfs_handle_sync_flags() - O_SYNC or O_DSYNC, as it was opened with. */
 int cmfs_handle_sync_flags(const struct fuse_file_info *fi);
 
+/**
+ * cmfs_handle_may_fill_cache() - may what is read by it stay in the kernel's cache of
+ * the mounted file? Not where writes go to the host file past that cache.
+ */
+bool cmfs_handle_may_fill_cache(const struct fuse_file_info *fi);
+
 #endif

@@ -176,6 +176,7 @@ static int run(const struct cmfs_options *o)
 	};
 	struct cmfs_fs fs = {
 		.passthrough = o->passthrough,
+		.sync_flag = o->sync_flag,
 		.fixed_mode = o->fixed_mode,
 		.ready = on_ready,
 		.ready_arg = &start,

@@ -46,10 +46,16 @@ static void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
-	void *buf = cmfs_workers_payload(size);
+	void *buf;
 	size_t got;
 	int r;
 
+	/* It would be served from there ever after, whatever is written (P9). */
+	if (!fi->lock_owner && !cmfs_handle_may_fill_cache(fi)) {
+		fuse_reply_err(req, EINVAL); /* as where there is no splice: read(2) instead */
+		return;
+	}
+	buf = cmfs_workers_payload(size);
 	r = buf ? cmfs_image_read(file->image, buf, size, off, &got) : -ENOMEM;
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -148,6 +154,11 @@ static void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
 		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	/* It does not ask the kernel's write cache first: all is data then (P9). */
+	if (file->writeback_cache) {
+		fuse_reply_err(req, ENOSYS);
 		return;
 	}
 	r = cmfs_image_seek(file->image, whence == SEEK_DATA ? CMFS_SEEK_DATA : CMFS_SEEK_HOLE, off,

@@ -55,6 +55,18 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 	return id > 0 ? id : -EIO; /* UNTESTED: the kernel counts from 1 */
 }
 
+static int err_refused(const struct cmfs_fs *fs, const struct cmfs_file *file, int error,
+		       struct cmfs_err *err)
+{
+	bool on = fs->passthrough == CMFS_PASSTHROUGH_ON;
+
+	return cmfs_err_set(err, error, "%s: %s: kernel passthrough: %s%s; %s", file->name,
+			    on ? "passthrough=on" : "syncflag=on", strerror(-error),
+			    error == -EPERM ? " (it needs CAP_SYS_ADMIN)" : "",
+			    on ? "passthrough=auto does without where it must"
+			       : "without it the flag would only slow others down");
+}
+
 int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err)
 {
 	for (size_t i = 0; i < fs->file_count; i++) {
@@ -63,12 +75,8 @@ int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err)
 
 		file->backing_id = id;
 		file->writeback_cache = fs->writeback_cache;
-		if (id < 0 && fs->passthrough == CMFS_PASSTHROUGH_ON)
-			return cmfs_err_set(err, id,
-					    "%s: passthrough=on: kernel passthrough: %s%s; "
-					    "passthrough=auto does without where it must",
-					    file->name, strerror(-id),
-					    id == -EPERM ? " (it needs CAP_SYS_ADMIN)" : "");
+		if (id < 0 && (fs->passthrough == CMFS_PASSTHROUGH_ON || fs->sync_flag))
+			return err_refused(fs, file, id, err);
 	}
 	return 0;
 }

@@ -22,7 +22,7 @@ bool cmfs_passthrough_allowed(void);
  *
  * After the kernel's INIT has been answered, before other requests are served.
  * What cannot be had is remembered in the file's backing_id as -errno; that is a
- * failure only where passthrough is CMFS_PASSTHROUGH_ON.
+ * failure only where passthrough is CMFS_PASSTHROUGH_ON or @fs->sync_flag is set.
  */
 int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err);
 

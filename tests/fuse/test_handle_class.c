@@ -15,7 +15,7 @@ struct input {
 	struct cmfs_handle_context c;
 };
 
-#define BOOLS (1 << 3) /* can_passthrough, sync_flag, failed */
+#define BOOLS (1 << 4) /* can_passthrough, sync_flag, failed, was_mappable */
 
 static const int access_modes[] = { O_RDONLY, O_WRONLY, O_RDWR };
 static const int sync_flags[] = { 0, O_DSYNC, O_SYNC };
@@ -36,7 +36,8 @@ static void for_each_first(void (*check)(const struct input *in, void *arg), voi
 											 : 0),
 									 .can_passthrough = b & 1,
 									 .sync_flag = b & 2,
-									 .failed = b & 4 } },
+									 .failed = b & 4,
+									 .was_mappable = b & 8 } },
 						      arg);
 }
 
@@ -52,7 +53,7 @@ static bool keeps_promises(enum cmfs_handle_class class, const struct input *in)
 	bool claims = writes(in) && in->mode->flush && (in->mode->dsync || o_dsync);
 
 	if (class == CMFS_HANDLE_CACHED)
-		return !in->mode->direct;
+		return !in->mode->direct && !in->c.was_mappable; /* P6, P9 */
 	if (class != CMFS_HANDLE_PASSTHROUGH)
 		return true;					 /* the daemon sees each request */
 	return (!in->mode->direct || o_direct) &&		 /* P6 */
@@ -75,20 +76,21 @@ static void check_rule(const struct input *in, void *arg)
 {
 	bool o_direct = in->c.open_flags & O_DIRECT, o_dsync = in->c.open_flags & O_DSYNC;
 	enum cmfs_handle_class class = cmfs_handle_class_choose(in->mode, &in->c);
+	bool cached = !in->mode->direct && !in->c.was_mappable;
 
-	if (!in->c.can_passthrough) {
-		assert_int_equal(class, in->mode->direct ? CMFS_HANDLE_DIRECT : CMFS_HANDLE_CACHED);
+	if (!in->c.can_passthrough || (in->c.failed && in->mode->flush)) {
+		assert_int_equal(class, cached ? CMFS_HANDLE_CACHED : CMFS_HANDLE_DIRECT);
 		return;
 	}
-	if (in->c.failed || !writes(in) || in->c.sync_flag || (!in->mode->flush && o_dsync))
+	if (!writes(in) || in->c.sync_flag || (!in->mode->flush && o_dsync))
 		return;
 	/* The rule: passthrough when the open's flags demand all that the mode demands. */
 	if ((o_direct || !in->mode->direct) && (o_dsync || !in->mode->dsync))
 		assert_int_equal(class, CMFS_HANDLE_PASSTHROUGH);
-	else if (in->mode->direct)
+	else if (in->c.was_mappable || (in->mode->direct && o_direct))
 		assert_int_equal(class, CMFS_HANDLE_DIRECT_MAPPED);
 	else
-		assert_int_equal(class, CMFS_HANDLE_CACHED); /* writethrough */
+		assert_int_equal(class, in->mode->direct ? CMFS_HANDLE_DIRECT : CMFS_HANDLE_CACHED);
 }
 
 static void test_class_is_passthrough_when_the_flags_demand_what_the_mode_does(void **state)
@@ -119,10 +121,13 @@ static void check_second(const struct input *then, void *arg)
 
 	if (first->c.can_passthrough != then->c.can_passthrough)
 		return;
-	if (cmfs_handle_class_flags(open).passthrough)
+	in.c.was_mappable = first->c.was_mappable;
+	if (cmfs_handle_class_flags(open).passthrough) {
 		in.c.open_with_passthrough = 1;
-	else
+		in.c.was_mappable = true;
+	} else {
 		in.c.open_without = 1;
+	}
 	class = cmfs_handle_class_choose(in.mode, &in.c);
 	assert_true(kernel_accepts(open, class));
 	assert_true(keeps_promises(class, &in));

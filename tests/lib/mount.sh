@@ -106,8 +106,14 @@ cmfs_wait() {
 	[ "$status" = "$wanted" ] || { cat "$T/$name.log" >&2 && fail "$name ended with $status"; }
 }
 
+# A loop device that was detached lets go of its file a moment later.
 cmfs_stop() {
-	umount "${MNT[$1]}"
+	local tries=0
+	until umount "${MNT[$1]}" 2>"$T/umount.log"; do
+		grep -q busy "$T/umount.log" && [ $((tries++)) -lt 100 ] ||
+			fail "$1: $(cat "$T/umount.log")"
+		sleep 0.05
+	done
 	cmfs_wait "$@"
 }
 

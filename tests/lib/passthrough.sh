@@ -6,7 +6,8 @@
 #
 #   served_by_kernel MODE [FLAG]...   is such a handle one that is opened in MODE with
 #                                     FLAGs (rdonly direct dsync sync), others ignored,
-#                                     while none of the other kind is open
+#                                     while none of the other kind is open; with
+#                                     was_mappable=1: after one that was served so
 #   direct_align DIR                  what O_DIRECT demands of offsets and lengths there
 #   refused_unaligned COMMAND...      it fails with EINVAL, as O_DIRECT on the host does
 
@@ -19,7 +20,8 @@ served_by_kernel() {
 	case "$1:$flags" in # the flags demand all that the mode demands
 	writeback:*) ;;
 	none:*" direct "*) ;;
-	writethrough:*" rdonly "*) return 1 ;; # a later writer is to have its cache
+	writethrough:*" rdonly "*) # else a later writer is to have its cache
+		[ -n "${was_mappable:-}" ] ;;
 	writethrough:*" dsync "*) ;;
 	directsync:*" direct "*)
 		case "$flags" in *" rdonly "* | *" dsync "*) ;; *) return 1 ;; esac

@@ -44,6 +44,12 @@ for mode in writeback unsafe; do
 	printf 'k%.0s' {1..5000} | dd of="$T/wanted" bs=5000 oflag=seek_bytes seek=1000001 \
 		conv=notrunc status=none
 	! cmp -s "$T/img" "$T/wanted" || fail "$mode: not collected, the rest would prove nothing"
+	# What is collected is data, not a hole, also where the image has nothing yet.
+	ok write 1 6000000 5000 s
+	truncate -s 6000000 "$T/wanted"
+	printf 's%.0s' {1..5000} >>"$T/wanted"
+	cp "$T/mnt/img" "$T/copy"
+	cmp "$T/copy" "$T/wanted" || fail "$mode: cp takes data for a hole"
 	ok fsync 1
 	cmp "$T/img" "$T/wanted"
 	ok write 1 2000001 5000 l

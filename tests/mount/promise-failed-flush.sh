@@ -81,6 +81,11 @@ is_failed() { # whatever promises durability answers EIO, again and again
 	ok open 4 "$T/mnt/img" dsync
 	want EIO write 3 8192 4096 c dsync
 	want EIO write 4 8192 4096 d
+	if ! goes_on "" && ! goes_on dsync; then
+		ok mmap 3 0 65536
+		ok poke 3 0 4096 a
+		want EIO msync 3
+	fi
 	want EIO close 3 # as close(2) may
 	want EIO close 4
 	want EIO fsync 1

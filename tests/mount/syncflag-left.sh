@@ -173,6 +173,32 @@ killed() { # MODE: of the next mount
 	as_before "and unmounted"
 }
 
+# Another cmfs on the same image neither takes the flag for a dead one's, nor clears it
+# while it is needed.
+two_mounts() {
+	start_with_writer writethrough
+	cmfs_start other -o cache=none "$img" "$T/other"
+	flag_on "mounted a second time"
+	flushes_each 1 "mounted a second time"
+	cmfs_stop other
+	flag_on "the second one unmounted"
+	flushes_each 1 "the second one unmounted"
+
+	cmfs_start other -o cache=writeback "$img" "$T/other"
+	ok open 2 "$T/other/img"
+	ok cache 2 writethrough
+	ok close 1
+	switch none
+	flag_on "one of two no longer needs it"
+	flushes_each 2 "the other one needs it"
+	ok close 2
+	wants is_as_before || fail "$what: neither needs it: $(lsattr "$img")"
+	cmfs_stop other
+	fileop_stop
+	cmfs_stop c
+	as_before "both unmounted"
+}
+
 requests() { # OPCODE
 	grep -ac "opcode: $1 " "$T/c.log" || true
 }
@@ -230,6 +256,7 @@ on_hostfs() {
 		ended_by INT
 		killed writethrough
 		killed none
+		two_mounts
 		by_option
 		echo "$what: $checks checks"
 		rm "$img"
@@ -285,7 +312,7 @@ refused_without_flag() {
 	expect "" "$(getfattr --absolute-names -d "$T/host/img" 2>/dev/null)" "tmpfs: attributes left"
 }
 
-mkdir "$T/mnt"
+mkdir "$T/mnt" "$T/other"
 truncate -s 1M "$T/probe"
 cmfs_start c "$T/probe" "$T/mnt"
 served=0
