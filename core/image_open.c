@@ -138,8 +138,7 @@ static int start_sync_flag(struct cmfs_image *image, const struct cmfs_image_spe
 	r = cmfs_image_update_sync_flag(image, cmfs_image_props(image));
 	if (r < 0)
 		return cmfs_err_set(err, r,
-				    "%s: syncflag=on: its file system has no sync flag (chattr +S) "
-				    "that could be set: %s",
+				    "%s: syncflag=on: its sync flag (chattr +S) cannot be set: %s",
 				    spec->path, strerror(-r));
 	return 0;
 }

@@ -2,6 +2,7 @@
 #include "control.h"
 
 #include "cmfs/image_spec.h"
+#include "handles.h"
 #include "passthrough.h"
 
 #include <errno.h>
@@ -42,7 +43,14 @@ static int error_get(struct cmfs_file *file, char *value, size_t size)
 /* Who reads and writes the host file where the mode and a handle's flags leave the choice. */
 static int datapath_get(struct cmfs_file *file, char *value, size_t size)
 {
-	return cmfs_passthrough_describe(file, value, size);
+	unsigned int kernel, daemon;
+	int n = cmfs_passthrough_describe(file, value, size);
+
+	if (file->backing_id <= 0)
+		return n;
+	cmfs_handle_count(file, &kernel, &daemon);
+	return n + snprintf(value + n, size - n, "; open: %u by the kernel, %u by the daemon",
+			    kernel, daemon);
 }
 
 #define ERROR_XATTR    CMFS_CONTROL_PREFIX "error"

@@ -5,6 +5,7 @@
 #define FUSE_USE_VERSION 317
 
 #include "cmfs/image.h"
+#include "handle_class.h"
 #include "jobs.h"
 #include "options.h"
 
@@ -28,8 +29,8 @@ struct cmfs_file {
 
 	/* Taken after the image is held (cmfs_image_hold()), protects: */
 	pthread_mutex_t handles_lock;
-	unsigned int open_handles[2]; /* [passthrough]: by family, see handle_class.h */
-	bool was_mappable;	      /* one of those with passthrough has been open */
+	unsigned int open_handles[CMFS_HANDLE_CLASSES];
+	bool was_mappable; /* one of those with passthrough has been open */
 };
 
 struct cmfs_fs {

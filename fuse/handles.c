@@ -1,31 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "handles.h"
 
-#include "handle_class.h"
-
 #include <fcntl.h>
 
 /* What fi->fh holds. */
 struct handle {
-	bool passthrough; /* its family */
-	bool mapped;	  /* reads and writes are ours, mappings the host's */
-	bool bypasses;	  /* counted by cmfs_image_add_bypasser() */
-	int sync_flags;	  /* of its open */
+	enum cmfs_handle_class class;
+	bool bypasses;	/* counted by cmfs_image_add_bypasser() */
+	int sync_flags; /* of its open */
 };
 
 static uint64_t pack(struct handle h)
 {
-	return (uint64_t)h.passthrough | (uint64_t)h.bypasses << 1 | (uint64_t)h.mapped << 2 |
-	       (uint64_t)h.sync_flags << 3;
+	return (uint64_t)h.class | (uint64_t)h.bypasses << 8 | (uint64_t)h.sync_flags << 9;
 }
 
 static struct handle unpack(uint64_t fh)
 {
 	return (struct handle){
-		.passthrough = fh & 1,
-		.bypasses = fh >> 1 & 1,
-		.mapped = fh >> 2 & 1,
-		.sync_flags = (int)(fh >> 3),
+		.class = fh & 0xff,
+		.bypasses = fh >> 8 & 1,
+		.sync_flags = (int)(fh >> 9),
 	};
 }
 
@@ -47,8 +42,10 @@ static enum cmfs_handle_class choose_locked(struct cmfs_file *file, enum cmfs_ca
 		.can_passthrough = file->backing_id > 0,
 		.sync_flag = cmfs_image_sync_flag(file->image),
 		.failed = cmfs_image_error(file->image) < 0,
-		.open_without = file->open_handles[false],
-		.open_with_passthrough = file->open_handles[true],
+		.open_without = file->open_handles[CMFS_HANDLE_CACHED] +
+				file->open_handles[CMFS_HANDLE_DIRECT],
+		.open_with_passthrough = file->open_handles[CMFS_HANDLE_PASSTHROUGH] +
+					 file->open_handles[CMFS_HANDLE_DIRECT_MAPPED],
 		.was_mappable = file->was_mappable,
 	};
 
@@ -60,8 +57,7 @@ static int open_locked(struct cmfs_file *file, enum cmfs_cache_mode mode, struct
 	enum cmfs_handle_class class = choose_locked(file, mode, fi->flags);
 	struct cmfs_handle_flags flags = cmfs_handle_class_flags(class);
 	struct handle handle = {
-		.passthrough = flags.passthrough,
-		.mapped = class == CMFS_HANDLE_DIRECT_MAPPED,
+		.class = class,
 		.bypasses = bypasses(class, fi->flags),
 		.sync_flags = fi->flags & O_SYNC,
 	};
@@ -72,11 +68,11 @@ static int open_locked(struct cmfs_file *file, enum cmfs_cache_mode mode, struct
 		if (r < 0)
 			return r;
 	}
-	if (handle.passthrough && !file->was_mappable) {
+	if (flags.passthrough && !file->was_mappable) {
 		file->was_mappable = true;
 		cmfs_image_set_shared(file->image);
 	}
-	file->open_handles[handle.passthrough]++;
+	file->open_handles[class]++;
 	fi->fh = pack(handle);
 	fi->direct_io = flags.direct_io;
 	fi->keep_cache = flags.keep_cache;
@@ -103,7 +99,7 @@ void cmfs_handle_release(struct cmfs_file *file, const struct fuse_file_info *fi
 	struct handle handle = unpack(fi->fh);
 
 	pthread_mutex_lock(&file->handles_lock);
-	file->open_handles[handle.passthrough]--;
+	file->open_handles[handle.class]--;
 	pthread_mutex_unlock(&file->handles_lock);
 	if (handle.bypasses)
 		cmfs_image_remove_bypasser(file->image);
@@ -116,5 +112,16 @@ int cmfs_handle_sync_flags(const struct fuse_file_info *fi)
 
 bool cmfs_handle_may_fill_cache(const struct fuse_file_info *fi)
 {
-	return !unpack(fi->fh).mapped;
+	return unpack(fi->fh).class != CMFS_HANDLE_DIRECT_MAPPED;
+}
+
+void cmfs_handle_count(struct cmfs_file *file, unsigned int *ret_kernel, unsigned int *ret_daemon)
+{
+	pthread_mutex_lock(&file->handles_lock);
+	*ret_kernel = file->open_handles[CMFS_HANDLE_PASSTHROUGH];
+	*ret_daemon = 0;
+	for (int class = 0; class < CMFS_HANDLE_CLASSES; class ++)
+		*ret_daemon += file->open_handles[class];
+	*ret_daemon -= *ret_kernel;
+	pthread_mutex_unlock(&file->handles_lock);
 }

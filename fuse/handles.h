@@ -29,4 +29,7 @@ int cmfs_handle_sync_flags(const struct fuse_file_info *fi);
  */
 bool cmfs_handle_may_fill_cache(const struct fuse_file_info *fi);
 
+/** cmfs_handle_count() - how many are open, by who serves their reads and writes. */
+void cmfs_handle_count(struct cmfs_file *file, unsigned int *ret_kernel, unsigned int *ret_daemon);
+
 #endif

@@ -377,9 +377,12 @@ int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct c
 				    "MOUNTPOINT)",
 				    argv[optind]);
 	if (ret->sync_flag && ret->passthrough == CMFS_PASSTHROUGH_OFF)
-		return cmfs_err_set(
-			err, -EINVAL,
-			"syncflag=on serves passthrough, which passthrough=off forbids");
+		return cmfs_err_set(err, -EINVAL,
+				    "syncflag=on is of use to passthrough only: leave out "
+				    "passthrough=off");
+	if (ret->sync_flag && ret->fixed_mode)
+		return cmfs_err_set(err, -EINVAL,
+				    "syncflag=on is for writethrough, which fixed-mode forbids");
 	if (ret->fixed_mode && ret->persist)
 		return cmfs_err_set(err, -EINVAL,
 				    "persist stores live changes, which fixed-mode "

@@ -55,16 +55,32 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 	return id > 0 ? id : -EIO; /* UNTESTED: the kernel counts from 1 */
 }
 
+/* Why the kernel does not serve an image, in words that say what would help. */
+static const char *reason(int error)
+{
+	switch (error) {
+	case OFF:
+		return "passthrough=off";
+	case -EPERM:
+		return "passthrough needs CAP_SYS_ADMIN";
+	case -ELOOP:
+		return "its file system is stacked itself (FUSE, overlay)";
+	case -EOPNOTSUPP:
+		return "this kernel has no passthrough";
+	default:
+		return strerror(-error);
+	}
+}
+
 static int err_refused(const struct cmfs_fs *fs, const struct cmfs_file *file, int error,
 		       struct cmfs_err *err)
 {
 	bool on = fs->passthrough == CMFS_PASSTHROUGH_ON;
 
-	return cmfs_err_set(err, error, "%s: %s: kernel passthrough: %s%s; %s", file->name,
-			    on ? "passthrough=on" : "syncflag=on", strerror(-error),
-			    error == -EPERM ? " (it needs CAP_SYS_ADMIN)" : "",
+	return cmfs_err_set(err, error, "%s: %s: %s; %s", file->name,
+			    on ? "passthrough=on" : "syncflag=on", reason(error),
 			    on ? "passthrough=auto does without where it must"
-			       : "without it the flag would only slow others down");
+			       : "without passthrough the flag would only slow others down");
 }
 
 int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err)
@@ -95,9 +111,8 @@ int cmfs_passthrough_describe(const struct cmfs_file *file, char *text, size_t s
 {
 	if (file->backing_id > 0)
 		return snprintf(text, size, "passthrough");
-	return snprintf(text, size, "daemon%s: %s",
-			file->writeback_cache ? " behind the kernel's write cache" : "",
-			file->backing_id == OFF ? "passthrough=off" : strerror(-file->backing_id));
+	return snprintf(text, size, "daemon: %s%s", reason(file->backing_id),
+			file->writeback_cache ? "; behind the kernel's write cache" : "");
 }
 
 void cmfs_passthrough_log(const struct cmfs_fs *fs)

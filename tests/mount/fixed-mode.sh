@@ -27,7 +27,7 @@ for mode in writeback unsafe; do
 	head -c 4000000 /dev/urandom >"$T/img"
 	cp "$T/img" "$T/wanted"
 	cmfs_start c -d "${cached[@]}" -o cache="$mode" "$T/img" "$T/mnt"
-	expect "daemon behind the kernel's write cache: passthrough=off" \
+	expect "daemon: passthrough=off; behind the kernel's write cache" \
 		"$(getfattr --only-values --absolute-names -n user.cmfs.datapath "$T/mnt/img")"
 	both bs=2000 count=1000
 	both bs=1 count=1 seek=3999999

@@ -211,7 +211,8 @@ by_option() {
 	flushes_each 1 "syncflag=on"
 	ok reads 1 65536 4096 $N
 	expect "0 0" "$(requests WRITE) $(requests READ)" "$what: syncflag=on: WRITEs, READs"
-	expect passthrough "$(getfattr --absolute-names --only-values -n user.cmfs.datapath "$T/mnt/img")"
+	expect "passthrough; open: 1 by the kernel, 0 by the daemon" \
+		"$(getfattr --absolute-names --only-values -n user.cmfs.datapath "$T/mnt/img")"
 	ok close 1
 	flag_on "syncflag=on, nobody has it open"
 	for to in writeback writethrough none; do
@@ -306,8 +307,8 @@ refused_without_flag() {
 	mount -t tmpfs -o size=16m none "$T/host"
 	track_mount "$T/host"
 	truncate -s 1M "$T/host/img"
-	refused "host/img: syncflag=on: .*no sync flag" -o passthrough=auto,cache=writethrough,syncflag=on
-	refused "syncflag=on serves passthrough, which passthrough=off forbids" \
+	refused "host/img: syncflag=on: .*sync flag (chattr +S) cannot be set" -o passthrough=auto,cache=writethrough,syncflag=on
+	refused "syncflag=on is of use to passthrough only: leave out passthrough=off" \
 		-o passthrough=off,cache=writethrough,syncflag=on
 	expect "" "$(getfattr --absolute-names -d "$T/host/img" 2>/dev/null)" "tmpfs: attributes left"
 }
