@@ -37,16 +37,25 @@ def parse_args():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
 
-    def names(text):
-        return [name for name in text.split(",") if name]
+    def names(*known):
+        def parse(text):
+            wrong = [name for name in text.split(",") if name and name not in known]
+            if wrong:
+                raise argparse.ArgumentTypeError(f"{wrong[0]} is none of {', '.join(known)}")
+            return [name for name in text.split(",") if name]
+        return parse
+
+    peers = dict.fromkeys(c.name for c in contenders.PEERS)
 
     p.add_argument("--cmfs", help="the cmfs to measure")
     p.add_argument("--passthrough-hp", help="libfuse's example, if it is built")
     p.add_argument("--quick", action="store_true", help="few cells and rounds: a smoke test")
-    p.add_argument("--peers", type=names, help="of the peers, only these; '' for none")
-    p.add_argument("--modes", type=names, help="only these cache modes")
-    p.add_argument("--workloads", type=names, help="only these workloads")
-    p.add_argument("--parts", type=names, default=PARTS, help=f"of {','.join(PARTS)}, only these")
+    p.add_argument("--peers", type=names(*peers),
+                   help=f"of {', '.join(peers)}, only these; '' for none")
+    p.add_argument("--modes", type=names(*cells.MODE_FLAGS), help="only these cache modes")
+    p.add_argument("--workloads", type=names(*cells.WORKLOADS),
+                   help=f"of {', '.join(cells.WORKLOADS)}, only these")
+    p.add_argument("--parts", type=names(*PARTS), default=PARTS, help=f"of {','.join(PARTS)}, only these")
     p.add_argument("--rounds", type=int, help="default: 5")
     p.add_argument("--seconds", type=float, help="of one sample; default: 0.4")
     p.add_argument("--size", type=int, help="image size in MiB; default: 256")
