@@ -110,8 +110,9 @@ cmfs_wait() {
 cmfs_stop() {
 	local tries=0
 	until umount "${MNT[$1]}" 2>"$T/umount.log"; do
-		grep -q busy "$T/umount.log" && [ $((tries++)) -lt 100 ] ||
+		if ! grep -q busy "$T/umount.log" || [ $((tries++)) -ge 100 ]; then
 			fail "$1: $(cat "$T/umount.log")"
+		fi
 		sleep 0.05
 	done
 	cmfs_wait "$@"
