@@ -71,7 +71,7 @@ make_device() {
 }
 
 remove_device() {
-	umount fs
+	release fs
 	detach "$loop"
 	done_with 2
 	rm device.raw
@@ -100,7 +100,7 @@ try() { # MODE
 	while [ -d mnt ]; do sleep 0.05; done
 	cmfs -o cache="$1" -P cmfs.pid fs/records.img mnt
 	k=$(count_records mnt/records.img)
-	umount mnt
+	release mnt
 	wait_gone cmfs.pid
 	done_with 2
 	remove_device

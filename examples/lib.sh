@@ -14,6 +14,8 @@
 #                    umount returns earlier than the daemon's last flush
 #   detach LOOP      losetup -d, and wait until the loop device is really free
 #   unmount DIR      unmount whatever is mounted on DIR, for defer
+#   release DIR      umount, tried again while DIR is busy: what passthrough or a loop
+#                    device has open is closed a moment after its user
 #   fdflags PID FILE the open flags of a daemon's descriptors of FILE, in words
 
 SOURCE=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
@@ -138,6 +140,19 @@ unmount() {
 	while grep -qF " $1 " /proc/mounts; do
 		umount "$1" || umount -l "$1" || return 1
 	done
+}
+
+release() {
+	local i message=
+	for ((i = 0; i < 100; i++)); do
+		message=$(LC_ALL=C umount "$1" 2>&1) && return 0
+		case $message in
+		*busy*) sleep 0.05 ;;
+		*) break ;;
+		esac
+	done
+	echo "$message" >&2
+	return 1
 }
 
 fdflags() {
