@@ -34,7 +34,7 @@ count() { # NAME AT-LEAST AT-MOST; runs "$step" N times with $i
 }
 
 many=1000000
-few=3 # were the file system to commit its journal by itself
+few=6 # were the file system to commit its journal by itself, on a slow machine again
 how=("" direct dsync "direct dsync") # handles 1 to 4
 
 # The first handle may settle whether there is passthrough: in writethrough it does.
