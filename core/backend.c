@@ -97,6 +97,11 @@ int cmfs_backend_check(struct cmfs_backend *be)
 	return be->ops->check ? checked(be->ops->check(be)) : 0;
 }
 
+int cmfs_backend_write_out(struct cmfs_backend *be)
+{
+	return be->ops->write_out ? checked(be->ops->write_out(be)) : 0;
+}
+
 int cmfs_backend_size(struct cmfs_backend *be, uint64_t *ret)
 {
 	return checked(be->ops->size(be, ret));

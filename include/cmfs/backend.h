@@ -127,6 +127,12 @@ struct cmfs_backend_ops {
 	 */
 	int (*check)(struct cmfs_backend *be);
 
+	/*
+	 * Optional: pass on to the place below what the backend holds back itself,
+	 * without a flush. Asked before the last opening of a place is closed.
+	 */
+	int (*write_out)(struct cmfs_backend *be);
+
 	int (*size)(struct cmfs_backend *be, uint64_t *ret);
 	int (*getattr)(struct cmfs_backend *be, struct stat *ret);
 	int (*truncate)(struct cmfs_backend *be, uint64_t size);
@@ -195,6 +201,7 @@ int cmfs_backend_write_exact(struct cmfs_backend *be, const void *buf, size_t le
 			     enum cmfs_durability durability);
 int cmfs_backend_flush(struct cmfs_backend *be, bool datasync);
 int cmfs_backend_check(struct cmfs_backend *be);
+int cmfs_backend_write_out(struct cmfs_backend *be);
 int cmfs_backend_size(struct cmfs_backend *be, uint64_t *ret);
 int cmfs_backend_getattr(struct cmfs_backend *be, struct stat *ret);
 int cmfs_backend_truncate(struct cmfs_backend *be, uint64_t size);
