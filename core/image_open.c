@@ -4,6 +4,7 @@
 #include "image_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A stored value as it is on the host file; len < 0: -errno, -ENODATA for none. */
@@ -121,6 +122,69 @@ static int empty_cache(struct cmfs_backend *be, const char *path, struct cmfs_er
 	return 0;
 }
 
+/* ---- layers ---- */
+
+static bool wants_powercut(const struct cmfs_image_spec *spec)
+{
+	return spec->powercut;
+}
+
+static int wrap_powercut(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
+			 struct cmfs_backend **ret, struct cmfs_image_layers *layers,
+			 struct cmfs_err *err)
+{
+	int r = cmfs_backend_powercut_open(below, spec->powercut_memory, ret, err);
+
+	if (r == 0)
+		layers->powercut = cmfs_backend_powercut_state(*ret);
+	return r;
+}
+
+/*
+ * What can lie between an image and its file, from the bottom up. Each wraps the
+ * opening below it, and reopens it when it is reopened.
+ */
+static const struct layer {
+	const char *name; /* as its option has it */
+	bool (*wanted)(const struct cmfs_image_spec *spec);
+	/* @ret owns @below if 0 is returned. */
+	int (*wrap)(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
+		    struct cmfs_backend **ret, struct cmfs_image_layers *layers,
+		    struct cmfs_err *err);
+} layers[] = {
+	{ "powercut=on", wants_powercut, wrap_powercut },
+};
+
+/* @be: the file's opening, and then the topmost layer's. */
+static int open_layers(const struct cmfs_image_spec *spec, struct cmfs_backend **be,
+		       struct cmfs_image_layers *ret, struct cmfs_err *err)
+{
+	struct cmfs_err why;
+
+	*ret = (struct cmfs_image_layers){ "" };
+	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
+		size_t n = strlen(ret->names);
+		int r;
+
+		if (!layers[i].wanted(spec))
+			continue;
+		r = layers[i].wrap(spec, *be, be, ret, &why);
+		if (r < 0)
+			return cmfs_err_set(err, r, "%s: %s: %s", spec->path, layers[i].name,
+					    why.msg);
+		snprintf(ret->names + n, sizeof(ret->names) - n, "%s%s", n ? ", " : "",
+			 layers[i].name);
+	}
+	return 0;
+}
+
+const char *cmfs_image_layers(struct cmfs_image *image)
+{
+	return image->layers.names;
+}
+
+/* ---- opening ---- */
+
 /* What a killed cmfs left is cleared; then what this one needs is set. */
 static int start_sync_flag(struct cmfs_image *image, const struct cmfs_image_spec *spec,
 			   struct cmfs_err *err)
@@ -154,6 +218,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	};
 	struct cmfs_open_how how = cmfs_image_open_how(
 		spec->cache_given ? spec->cache : CMFS_CACHE_WRITEBACK, spec->readonly);
+	struct cmfs_image_layers stack;
 	enum cmfs_cache_mode mode;
 	struct cmfs_backend *be;
 	struct cmfs_image *image;
@@ -169,12 +234,15 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	if (r == 0)
 		r = empty_cache(be, spec->path, err);
 	if (r == 0)
+		r = open_layers(spec, &be, &stack, err);
+	if (r == 0)
 		r = cmfs_image_create(be, mode, &image, err);
 	if (r < 0) {
 		cmfs_backend_close(be);
 		return r;
 	}
 	image->source = source;
+	image->layers = stack;
 	image->keep_sync_flag = spec->keep_sync_flag;
 	r = start_sync_flag(image, spec, err);
 	if (r < 0) {

@@ -3,6 +3,7 @@
 #define CMFS_IMAGE_PRIVATE_H
 
 #include "cmfs/image.h"
+#include "cmfs/powercut.h"
 #include "gate.h"
 #include "range_lock.h"
 #include "verdict.h"
@@ -16,11 +17,18 @@ struct cmfs_image_source {
 	bool persist, fixed;
 };
 
+/* What lies between the image and its file, from -o options (image_open.c). */
+struct cmfs_image_layers {
+	char names[96];			/* "powercut=on", from the bottom up; "" for none */
+	struct cmfs_powercut *powercut; /* NULL: not there; lives as long as the image's backend */
+};
+
 /* Shared by the image_*.c files, and by nobody else. */
 struct cmfs_image {
 	bool readonly;
 	struct cmfs_image_source source; /* constant */
 	bool stored_cache;		 /* constant: the starting mode came from the host */
+	struct cmfs_image_layers layers; /* constant */
 	struct cmfs_mutex change_lock;	 /* one live change (stored and switched) at a time */
 	struct cmfs_mutex switch_lock;	 /* one switch at a time; taken before the gate */
 	struct cmfs_gate gate;

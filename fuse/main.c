@@ -82,6 +82,8 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const ch
 		.keep_sync_flag = o->sync_flag,
 		.persist = o->persist,
 		.fixed = o->fixed_mode,
+		.powercut = o->powercut,
+		.powercut_memory = o->powercut_memory,
 	};
 	struct cmfs_file *file = &fs->files[fs->file_count];
 	const char *slash = strrchr(path, '/');

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As the help says. */
+#define DEFAULT_POWERCUT_MEMORY (256 * 1024 * 1024)
+
 enum mount_option_kind {
 	OURS,	/* has a function */
 	FUSE,	/* for libfuse and the kernel */
@@ -62,14 +65,59 @@ static int apply_passthrough(struct cmfs_options *o, const char *value, struct c
 	return 0;
 }
 
-static int apply_sync_flag(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+static int read_on_off(const char *option, const char *value, bool *ret, struct cmfs_err *err)
 {
 	static const char *const words[] = { "off", "on", NULL };
 	int i = find_word(value, words);
 
 	if (i < 0)
-		return cmfs_err_set(err, -EINVAL, "syncflag=%s: it is on or off", value);
-	o->sync_flag = i == 1;
+		return cmfs_err_set(err, -EINVAL, "%s=%s: it is on or off", option, value);
+	*ret = i == 1;
+	return 0;
+}
+
+static int apply_sync_flag(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	return read_on_off("syncflag", value, &o->sync_flag, err);
+}
+
+static int apply_powercut(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	return read_on_off("powercut", value, &o->powercut, err);
+}
+
+/* "17", "17k", "17M", "17G": bytes. */
+static int parse_size(const char *value, uint64_t *ret)
+{
+	static const char units[] = "kMG";
+	const char *unit;
+	uint64_t n;
+	char *end;
+
+	if (value[0] < '0' || value[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(value, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (errno || (*end && (!unit || end[1])))
+		return -EINVAL;
+	for (; unit && unit >= units; unit--) {
+		if (n > UINT64_MAX / 1024)
+			return -EINVAL;
+		n *= 1024;
+	}
+	*ret = n;
+	return 0;
+}
+
+static int apply_powercut_memory(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	o->powercut_memory_given = true;
+	if (parse_size(value, &o->powercut_memory) < 0)
+		return cmfs_err_set(err, -EINVAL,
+				    "powercut-memory=%s: it is a number of bytes, with k, M or G "
+				    "behind it for multiples of 1024",
+				    value);
 	return 0;
 }
 
@@ -152,6 +200,12 @@ static const struct mount_option mount_options[] = {
 	{ "fixed-mode", NULL, OURS, apply_fixed_mode, false,
 	  "no mode can be switched, all are writeback or unsafe: where passthrough cannot be had, "
 	  "the kernel may then collect writes, which are lost if the daemon is killed" },
+	{ "powercut", "ON|OFF", OURS, apply_powercut, false,
+	  "on: what is not durable stays in the daemon, and setfattr -n user.cmfs.powercut cuts the "
+	  "power: for tests (default: off)" },
+	{ "powercut-memory", "SIZE", OURS, apply_powercut_memory, false,
+	  "how much of that stays in memory, and not in a file in $TMPDIR or /var/tmp: bytes, or "
+	  "with k, M, G (default: 256M)" },
 	{ "persist", NULL, OURS, apply_persist, false,
 	  "a mode set through the mount is also stored on the image's host file" },
 	{ "ro", NULL, OURS, apply_ro, true, "open the images read-only, mount read-only" },
@@ -360,11 +414,37 @@ static int parse_flags(int argc, char **argv, struct cmfs_options *o, struct cmf
 	return r;
 }
 
+/* The layer must see all that is written, and when. */
+static int check_powercut(const struct cmfs_options *o, struct cmfs_err *err)
+{
+	if (!o->powercut)
+		return o->powercut_memory_given
+			       ? cmfs_err_set(err, -EINVAL, "powercut-memory is for powercut=on")
+			       : 0;
+	if (o->fixed_mode)
+		return cmfs_err_set(
+			err, -EINVAL,
+			"powercut=on: with fixed-mode the kernel would keep acknowledged "
+			"writes in a cache of its own, where no cut reaches them");
+	if (o->passthrough == CMFS_PASSTHROUGH_ON)
+		return cmfs_err_set(
+			err, -EINVAL,
+			"powercut=on: with passthrough=on the kernel would write to the "
+			"host file past it");
+	if (o->sync_flag)
+		return cmfs_err_set(err, -EINVAL,
+				    "syncflag=on serves passthrough, which powercut=on forbids");
+	return 0;
+}
+
 int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct cmfs_err *err)
 {
 	int r;
 
-	*ret = (struct cmfs_options){ .cache = CMFS_CACHE_WRITEBACK };
+	*ret = (struct cmfs_options){
+		.cache = CMFS_CACHE_WRITEBACK,
+		.powercut_memory = DEFAULT_POWERCUT_MEMORY,
+	};
 	r = parse_flags(argc, argv, ret, err);
 	if (r < 0 || ret->help || ret->version)
 		return r;
@@ -387,6 +467,9 @@ int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct c
 		return cmfs_err_set(err, -EINVAL,
 				    "persist stores live changes, which fixed-mode "
 				    "forbids");
+	r = check_powercut(ret, err);
+	if (r < 0)
+		return r;
 	ret->images = argv + optind;
 	ret->image_count = argc - optind - 1;
 	ret->mountpoint = argv[argc - 1];

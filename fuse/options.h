@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum cmfs_passthrough {
@@ -30,6 +31,8 @@ struct cmfs_options {
 	bool sync_flag;
 	bool readonly;
 	bool persist, fixed_mode;
+	bool powercut, powercut_memory_given;
+	uint64_t powercut_memory; /* bytes */
 	bool allow_other;
 	bool fsname_given, subtype_given;
 	char *mount_options; /* for libfuse: "a,b=c" with its escapes, or NULL */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "passthrough.h"
 
+#include "cmfs/image_spec.h"
 #include "log.h"
 
 #include <errno.h>
@@ -24,7 +25,8 @@ struct backing_map {
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
 
 /* Values of backing_id that are no errors of the kernel's. */
-#define OFF (-ECANCELED) /* not wanted */
+#define OFF	(-ECANCELED) /* not wanted */
+#define LAYERED (-EXDEV)     /* what lies between would be bypassed */
 
 bool cmfs_passthrough_allowed(void)
 {
@@ -42,6 +44,8 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 
 	if (fs->passthrough == CMFS_PASSTHROUGH_OFF)
 		return OFF;
+	if (cmfs_image_layers(file->image)[0])
+		return LAYERED;
 	if (fs->passthrough == CMFS_PASSTHROUGH_AUTO && !cmfs_passthrough_allowed())
 		return -EPERM;
 	if (!fs->kernel_has_passthrough)
@@ -56,11 +60,13 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 }
 
 /* Why the kernel does not serve an image, in words that say what would help. */
-static const char *reason(int error)
+static const char *reason(const struct cmfs_file *file)
 {
-	switch (error) {
+	switch (file->backing_id) {
 	case OFF:
 		return "passthrough=off";
+	case LAYERED:
+		return cmfs_image_layers(file->image);
 	case -EPERM:
 		return "passthrough needs CAP_SYS_ADMIN";
 	case -ELOOP:
@@ -68,7 +74,7 @@ static const char *reason(int error)
 	case -EOPNOTSUPP:
 		return "this kernel has no passthrough";
 	default:
-		return strerror(-error);
+		return strerror(-file->backing_id);
 	}
 }
 
@@ -78,7 +84,7 @@ static int err_refused(const struct cmfs_fs *fs, const struct cmfs_file *file, i
 	bool on = fs->passthrough == CMFS_PASSTHROUGH_ON;
 
 	return cmfs_err_set(err, error, "%s: %s: %s; %s", file->name,
-			    on ? "passthrough=on" : "syncflag=on", reason(error),
+			    on ? "passthrough=on" : "syncflag=on", reason(file),
 			    on ? "passthrough=auto does without where it must"
 			       : "without passthrough the flag would only slow others down");
 }
@@ -111,7 +117,7 @@ int cmfs_passthrough_describe(const struct cmfs_file *file, char *text, size_t s
 {
 	if (file->backing_id > 0)
 		return snprintf(text, size, "passthrough");
-	return snprintf(text, size, "daemon: %s%s", reason(file->backing_id),
+	return snprintf(text, size, "daemon: %s%s", reason(file),
 			file->writeback_cache ? "; behind the kernel's write cache" : "");
 }
 

@@ -20,6 +20,8 @@ struct cmfs_image_spec {
 	bool keep_sync_flag;	    /* the host's sync flag serves writethrough */
 	bool persist;		    /* live changes are stored on the host file */
 	bool fixed;		    /* no live changes, and only modes without direct and dsync */
+	bool powercut;		    /* the power-cut layer, cmfs/powercut.h */
+	uint64_t powercut_memory;   /* its data in memory, in bytes; the rest goes to a file */
 };
 
 /* The key under which a mode is stored, and under which fuse/ shows it. */
@@ -36,6 +38,14 @@ struct cmfs_image_spec {
  */
 int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		    struct cmfs_err *err);
+
+/**
+ * cmfs_image_layers() - the options that put layers between the image and its file, as
+ * "powercut=on"; "" for none. Constant.
+ *
+ * Writers must not bypass a layer: cmfs_image_host_fd() has nothing to give then.
+ */
+const char *cmfs_image_layers(struct cmfs_image *image);
 
 /** cmfs_image_cache_is_stored() - did the starting mode come from the host file? */
 bool cmfs_image_cache_is_stored(struct cmfs_image *image);

@@ -122,6 +122,33 @@ static void test_ro_is_ours_and_the_kernels(void **state)
 	cmfs_options_finish(&o);
 }
 
+static void test_sizes_are_read_with_their_units(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} sizes[] = {
+		{ "0", 0 },
+		{ "700", 700 },
+		{ "3k", 3 << 10 },
+		{ "64M", 64 << 20 },
+		{ "2G", UINT64_C(2) << 30 },
+	};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		char text[64];
+		char *argv[MAX_ARGS] = { "cmfs", "-o", text, "a", "b", NULL };
+		struct cmfs_options o;
+		struct cmfs_err err;
+
+		snprintf(text, sizeof(text), "powercut-memory=%s,powercut=on", sizes[i].text);
+		assert_int_equal(0, parse(&o, &err, argv));
+		assert_true(o.powercut);
+		assert_int_equal(sizes[i].bytes, o.powercut_memory);
+		cmfs_options_finish(&o);
+	}
+}
+
 /* Each wrong command line, and what its message must name. */
 static const struct wrong {
 	char *argv[MAX_ARGS];
@@ -135,6 +162,16 @@ static const struct wrong {
 	{ { "cmfs", "-o", "persist=1", "a", "b", NULL }, "takes no value" },
 	{ { "cmfs", "-o", "ro,cachee=none", "a", "b", NULL }, "cachee" },
 	{ { "cmfs", "-o", "max_read=4096", "a", "b", NULL }, "max_read" },
+	{ { "cmfs", "-o", "powercut=yes", "a", "b", NULL }, "powercut=yes" },
+	{ { "cmfs", "-o", "powercut=on,powercut-memory=1T", "a", "b", NULL }, "1T" },
+	{ { "cmfs", "-o", "powercut=on,powercut-memory=-1", "a", "b", NULL }, "-1" },
+	{ { "cmfs", "-o", "powercut=on,powercut-memory=", "a", "b", NULL }, "memory=:" },
+	{ { "cmfs", "-o", "powercut=on,powercut-memory=17179869184G", "a", "b", NULL },
+	  "multiples" },
+	{ { "cmfs", "-o", "powercut-memory=1M", "a", "b", NULL }, "powercut=on" },
+	{ { "cmfs", "-o", "fixed-mode,powercut=on", "a", "b", NULL }, "fixed-mode" },
+	{ { "cmfs", "-o", "powercut=on,passthrough=on", "a", "b", NULL }, "passthrough=on" },
+	{ { "cmfs", "-o", "powercut=on,syncflag=on", "a", "b", NULL }, "syncflag=on" },
 	{ { "cmfs", "-z", "a", "b", NULL }, "-z" },
 	{ { "cmfs", "--verbose", "a", "b", NULL }, "--verbose" },
 	{ { "cmfs", "a", "b", "-P", NULL }, "-P" },
@@ -179,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_options_of_fstab_are_swallowed),
 		cmocka_unit_test(test_commas_and_backslashes_reach_libfuse_escaped),
 		cmocka_unit_test(test_ro_is_ours_and_the_kernels),
+		cmocka_unit_test(test_sizes_are_read_with_their_units),
 		cmocka_unit_test(test_wrong_command_lines_name_what_is_wrong),
 		cmocka_unit_test(test_help_and_version_need_no_arguments),
 	};
