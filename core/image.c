@@ -57,18 +57,26 @@ int cmfs_image_create(struct cmfs_backend *be, enum cmfs_cache_mode mode, struct
 	return 0;
 }
 
+/* P12: what is still due before the backend is closed. */
+static int finish_content(struct cmfs_image *image)
+{
+	int r = 0, r2;
+
+	if (image->readonly || image->dead)
+		return 0;
+	if (cmfs_image_props(image)->flush)
+		r = cmfs_image_flush_inside(image, "flush at unmount", false);
+	r2 = cmfs_backend_write_out(image->be);
+	return r < 0 ? r : r2;
+}
+
 int cmfs_image_close(struct cmfs_image *image)
 {
-	int r = 0, r2 = 0;
+	int r;
 
 	if (!image)
 		return 0;
-	if (cmfs_image_props(image)->flush && !image->readonly)
-		r = cmfs_image_flush_inside(image, "flush at unmount", false);
-	if (!image->readonly)
-		r2 = cmfs_backend_write_out(image->be);
-	if (r == 0)
-		r = r2;
+	r = finish_content(image);
 	cmfs_image_finish_sync_flag(image);
 	cmfs_backend_close(image->be);
 	cmfs_verdicts_finish(&image->verdicts);

@@ -3,7 +3,6 @@
 #define CMFS_IMAGE_PRIVATE_H
 
 #include "cmfs/image.h"
-#include "cmfs/powercut.h"
 #include "gate.h"
 #include "range_lock.h"
 #include "verdict.h"
@@ -46,6 +45,7 @@ struct cmfs_image {
 	 * looked at from outside.
 	 */
 	struct cmfs_backend *be;
+	bool dead; /* cut off, see image_cut.c: be answers -EIO to everything */
 	_Atomic enum cmfs_cache_mode mode;
 
 	/*

@@ -4,6 +4,7 @@
 
 #include "cmfs/backend.h"
 #include "cmfs/cache_mode.h"
+#include "cmfs/powercut.h"
 
 /*
  * An image: content on a backend, held to the promises of a cache mode that can
@@ -129,6 +130,31 @@ bool cmfs_image_sync_flag(struct cmfs_image *image);
 /* While held. When it fails, the writer must not be let past. */
 int cmfs_image_add_bypasser(struct cmfs_image *image);
 void cmfs_image_remove_bypasser(struct cmfs_image *image); /* not while held */
+
+/*
+ * Power cuts, of images with the layer for it.
+ */
+
+/**
+ * cmfs_image_cut() - cut the power (cmfs/powercut.h).
+ * @ret_next: the image of the next boot, on what survived, with the same mode and
+ *	options; NULL if the cut was not made.
+ * @err: filled on failure.
+ *
+ * From here on @image is dead: each request that was in flight or comes later fails
+ * with -EIO, in unsafe too, and closing it is no failure. It is still the caller's to
+ * close. Errors: -EOPNOTSUPP without the layer, -EIO for an image that is dead, others
+ * of the host; where @ret_next is not NULL then, it has failed (P5). Not to be called by
+ * a thread whose progress a waiting request needs.
+ */
+int cmfs_image_cut(struct cmfs_image *image, const struct cmfs_powercut_spec *spec,
+		   struct cmfs_image **ret_next, struct cmfs_err *err);
+
+/** cmfs_image_is_dead() - was it cut? While held (cmfs_image_hold()). */
+bool cmfs_image_is_dead(struct cmfs_image *image);
+
+/** cmfs_image_powercut_summary() - 0; -EOPNOTSUPP without the layer; -EIO if dead. */
+int cmfs_image_powercut_summary(struct cmfs_image *image, struct cmfs_powercut_summary *ret);
 
 /*
  * Metadata; -EOPNOTSUPP where the backend has none. Contracts as at struct
