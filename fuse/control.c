@@ -3,18 +3,23 @@
 
 #include "cmfs/image_spec.h"
 #include "handles.h"
+#include "log.h"
 #include "passthrough.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-static int cache_get(struct cmfs_file *file, char *value, size_t size)
+static int cache_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
 {
-	return snprintf(value, size, "%s", cmfs_cache_props(cmfs_image_cache(file->image))->name);
+	return snprintf(value, size, "%s", cmfs_cache_props(cmfs_image_cache(image))->name);
 }
 
-static int cache_set(struct cmfs_file *file, const char *value, struct cmfs_err *err)
+static int cache_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
+		     const char *value, struct cmfs_err *err)
 {
 	enum cmfs_cache_mode mode;
 
@@ -22,29 +27,29 @@ static int cache_set(struct cmfs_file *file, const char *value, struct cmfs_err 
 		return cmfs_err_set(err, -EINVAL,
 				    "'%s' is no cache mode; the modes are " CMFS_CACHE_MODE_NAMES,
 				    value);
-	return cmfs_image_change_cache(file->image, mode, err);
+	return cmfs_image_change_cache(image, mode, err);
 }
 
-static int cache_remove(struct cmfs_file *file, struct cmfs_err *err)
+static int cache_remove(struct cmfs_file *file, struct cmfs_image *image, struct cmfs_err *err)
 {
-	return cmfs_image_revert_cache(file->image, err);
+	return cmfs_image_revert_cache(image, err);
 }
 
 /* What made the image fail (P5). */
-static int error_get(struct cmfs_file *file, char *value, size_t size)
+static int error_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
 {
 	struct cmfs_failure failure;
 
-	if (!cmfs_image_failure(file->image, &failure))
+	if (!cmfs_image_failure(image, &failure))
 		return snprintf(value, size, "none");
 	return snprintf(value, size, "%s: %s", failure.operation, strerror(-failure.error));
 }
 
 /* Who reads and writes the host file where the mode and a handle's flags leave the choice. */
-static int datapath_get(struct cmfs_file *file, char *value, size_t size)
+static int datapath_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
 {
 	unsigned int kernel, daemon;
-	int n = cmfs_passthrough_describe(file, value, size);
+	int n = cmfs_passthrough_describe(file, image, value, size);
 
 	if (file->backing_id <= 0)
 		return n;
@@ -53,17 +58,73 @@ static int datapath_get(struct cmfs_file *file, char *value, size_t size)
 			    kernel, daemon);
 }
 
+/* What a power cut could change; "off" without the layer. */
+static int powercut_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
+{
+	struct cmfs_powercut_summary s;
+	char since[32];
+	struct tm tm;
+	int n, r = cmfs_image_powercut_summary(image, &s);
+
+	if (r < 0)
+		return r == -EOPNOTSUPP ? snprintf(value, size, "off") : r;
+	n = snprintf(value, size, "writes=%ju bytes=%ju others=%ju", (uintmax_t)s.writes,
+		     (uintmax_t)s.bytes, (uintmax_t)s.others);
+	if (s.writes + s.others == 0)
+		return n;
+	gmtime_r(&s.since.tv_sec, &tm);
+	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%S", &tm);
+	return n +
+	       snprintf(value + n, size - n, " since=%s.%03ldZ", since, s.since.tv_nsec / 1000000);
+}
+
+/*
+ * Handles from before the cut fail from the moment it is made. The next boot is the
+ * file's only when the kernel has no pages of the old one any more: what a mapping has
+ * dirtied is refused by the dead image then. Who opens the file meanwhile finds it off.
+ */
+static int powercut_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
+			const char *value, struct cmfs_err *err)
+{
+	struct cmfs_powercut_spec spec;
+	struct cmfs_image *next;
+	struct cmfs_boot *boot;
+	char before[CMFS_CONTROL_VALUE_MAX];
+	int r;
+
+	if (cmfs_powercut_spec_parse(value, &spec) < 0)
+		return cmfs_err_set(err, -EINVAL,
+				    "'%s' is no power cut; there are " CMFS_POWERCUT_SPECS, value);
+	boot = cmfs_boot_create(NULL);
+	if (!boot)
+		return cmfs_err_set(err, -ENOMEM, "out of memory");
+	if (powercut_get(file, image, before, sizeof(before)) < 0)
+		before[0] = '\0'; /* it is off already, as the cut will say */
+	r = cmfs_image_cut(image, &spec, &next, err);
+	if (!next) {
+		free(boot);
+		return r;
+	}
+	boot->image = next;
+	cmfs_fs_drop_pages(fs, file);
+	cmfs_boot_replace(file, boot);
+	cmfs_log(LOG_INFO, "%s: power cut, %s; not durable were: %s", file->name, value, before);
+	return r;
+}
+
 #define ERROR_XATTR    CMFS_CONTROL_PREFIX "error"
 #define DATAPATH_XATTR CMFS_CONTROL_PREFIX "datapath"
+#define POWERCUT_XATTR CMFS_CONTROL_PREFIX "powercut"
 
 static const struct cmfs_control_key keys[] = {
 	{ CMFS_CACHE_XATTR, cache_get, cache_set, cache_remove },
 	{ ERROR_XATTR, error_get },
 	{ DATAPATH_XATTR, datapath_get },
+	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true },
 };
 
 /* All names in keys[], for the root directory. */
-#define KEY_NAMES CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR
+#define KEY_NAMES CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR " " POWERCUT_XATTR
 
 static const struct {
 	const char *name, *value;

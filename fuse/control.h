@@ -11,14 +11,20 @@
  */
 #define CMFS_CONTROL_PREFIX "user.cmfs."
 
-/* On an image. set and remove may block for long and run as a job (jobs.h). */
+/*
+ * On an image: the file's present one when the request came. set and remove may block
+ * for long and run as a job (jobs.h).
+ */
 struct cmfs_control_key {
 	const char *name;
 	/* The value, as short as a word; not longer than @size; returns its length. */
-	int (*get)(struct cmfs_file *file, char *value, size_t size);
+	int (*get)(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size);
 	/* NULL: read-only. Errors: -EINVAL for a bad value; @err says why. */
-	int (*set)(struct cmfs_file *file, const char *value, struct cmfs_err *err);
-	int (*remove)(struct cmfs_file *file, struct cmfs_err *err);
+	int (*set)(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
+		   const char *value, struct cmfs_err *err);
+	/* NULL: cannot be removed. */
+	int (*remove)(struct cmfs_file *file, struct cmfs_image *image, struct cmfs_err *err);
+	bool logs; /* set() logs itself what it has done */
 };
 
 /* The longest value of any key, in bytes. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "fs.h"
 
+#include "handles.h"
 #include "log.h"
 
 #include <errno.h>
@@ -13,7 +14,21 @@ struct cmfs_file *cmfs_fs_find(struct cmfs_fs *fs, fuse_ino_t ino)
 	return &fs->files[ino - CMFS_FIRST_IMAGE];
 }
 
-int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, struct stat *ret)
+static int getattr(struct cmfs_file *file, const struct fuse_file_info *fi, struct stat *ret)
+{
+	struct cmfs_boot *boot;
+	int r;
+
+	if (fi)
+		return cmfs_image_getattr(cmfs_handle_image(fi), ret);
+	boot = cmfs_boot_get(file);
+	r = cmfs_image_getattr(boot->image, ret);
+	cmfs_boot_put(file, boot);
+	return r;
+}
+
+int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, const struct fuse_file_info *fi,
+		    struct stat *ret)
 {
 	struct cmfs_file *file = cmfs_fs_find(fs, ino);
 	int r;
@@ -24,7 +39,7 @@ int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, struct stat *ret)
 	}
 	if (!file)
 		return -ENOENT;
-	r = cmfs_image_getattr(file->image, ret);
+	r = getattr(file, fi, ret);
 	if (r == 0) {
 		ret->st_ino = ino;
 		ret->st_nlink = 1;
@@ -32,13 +47,18 @@ int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, struct stat *ret)
 	return r;
 }
 
-void cmfs_fs_log_failure(struct cmfs_file *file)
+void cmfs_fs_log_failure(struct cmfs_file *file, struct cmfs_image *image)
 {
 	struct cmfs_failure failure;
 
-	if (cmfs_image_take_failure(file->image, &failure))
+	if (cmfs_image_take_failure(image, &failure))
 		cmfs_log(LOG_ERR,
 			 "%s: %s failed: %s; from now on nothing is reported as durable until the "
 			 "image is mounted anew",
 			 file->name, failure.operation, strerror(-failure.error));
+}
+
+void cmfs_fs_drop_pages(struct cmfs_fs *fs, struct cmfs_file *file)
+{
+	fuse_lowlevel_notify_inval_inode(fs->se, CMFS_FIRST_IMAGE + (file - fs->files), 0, 0);
 }

@@ -4,6 +4,7 @@
 
 #define FUSE_USE_VERSION 317
 
+#include "boot.h"
 #include "cmfs/image.h"
 #include "handle_class.h"
 #include "jobs.h"
@@ -21,14 +22,18 @@
 
 struct cmfs_file {
 	const char *name; /* in the root directory; points into the command line */
-	struct cmfs_image *image;
-	dev_t host_dev; /* identity of the host file */
+	dev_t host_dev;	  /* identity of the host file */
 	ino_t host_ino;
 	int backing_id;	      /* see passthrough.h; < 0: none, -errno; constant once ready */
 	bool writeback_cache; /* the kernel acknowledges cached writes by itself */
 
-	/* Taken after the image is held (cmfs_image_hold()), protects: */
-	pthread_mutex_t handles_lock;
+	double entry_timeout; /* constant; see cmfs_file_entry_timeout() */
+
+	/* Taken after an image is held (cmfs_image_hold()), protects: */
+	pthread_mutex_t lock;
+	struct cmfs_boot *boot;	     /* the present one */
+	uint64_t generation;	     /* counts boots */
+	struct cmfs_handle *handles; /* open ones, of all boots */
 	unsigned int open_handles[CMFS_HANDLE_CLASSES];
 	bool was_mappable; /* one of those with passthrough has been open */
 };
@@ -53,11 +58,18 @@ struct cmfs_fs {
 /** cmfs_fs_find() - the file of that inode number, or NULL (the root, or none). */
 struct cmfs_file *cmfs_fs_find(struct cmfs_fs *fs, fuse_ino_t ino);
 
-/** cmfs_fs_getattr() - attributes as stat(2) shows them, of a file or the root. */
-int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, struct stat *ret);
+/**
+ * cmfs_fs_getattr() - attributes as stat(2) shows them, of a file or the root.
+ * @fi: the handle that is asked through; NULL for none.
+ */
+int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, const struct fuse_file_info *fi,
+		    struct stat *ret);
 
-/** cmfs_fs_log_failure() - log an image's failure (P5) if it is news. */
-void cmfs_fs_log_failure(struct cmfs_file *file);
+/** cmfs_fs_log_failure() - log the failure (P5) of one of @file's images if it is news. */
+void cmfs_fs_log_failure(struct cmfs_file *file, struct cmfs_image *image);
+
+/** cmfs_fs_drop_pages() - have the kernel write what mappings dirtied, and drop its pages. */
+void cmfs_fs_drop_pages(struct cmfs_fs *fs, struct cmfs_file *file);
 
 /*
  * Seconds that the kernel may keep what it was told. Names never change. Attributes
@@ -67,6 +79,18 @@ void cmfs_fs_log_failure(struct cmfs_file *file);
  * would ask before each write.
  */
 #define CMFS_ENTRY_TIMEOUT 86400.0
+
+/*
+ * A power cut ends the life of all that the kernel has of a file: found again, it has
+ * another generation, which makes the kernel fail whatever is still open of the old
+ * one. So where there can be cuts, the kernel is to ask for the name each time.
+ *
+ * Source: Linux fs/fuse/inode.c, fuse_iget() and fuse_stale_inode().
+ */
+static inline double cmfs_file_entry_timeout(const char *layers)
+{
+	return layers[0] ? 0.0 : CMFS_ENTRY_TIMEOUT;
+}
 
 static inline double cmfs_attr_timeout(const struct cmfs_fs *fs)
 {

@@ -7,6 +7,7 @@
  */
 #include "cmfs/image_spec.h"
 #include "daemon.h"
+#include "handles.h"
 #include "log.h"
 #include "pid_file.h"
 #include "session.h"
@@ -87,24 +88,31 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const ch
 	};
 	struct cmfs_file *file = &fs->files[fs->file_count];
 	const char *slash = strrchr(path, '/');
+	struct cmfs_image *image;
 	struct stat st;
-	int r = cmfs_image_open(&spec, &file->image, err);
+	int r = cmfs_image_open(&spec, &image, err);
 
 	if (r < 0)
 		return r;
+	file->boot = cmfs_boot_create(image);
+	if (!file->boot) {
+		cmfs_image_close(image);
+		return cmfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	fs->file_count++; /* close_images() takes care of it from here on */
-	pthread_mutex_init(&file->handles_lock, NULL);
-	r = cmfs_image_getattr(file->image, &st);
+	pthread_mutex_init(&file->lock, NULL);
+	file->entry_timeout = cmfs_file_entry_timeout(cmfs_image_layers(image));
+	r = cmfs_image_getattr(image, &st);
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: %s", path, strerror(-r));
 	file->name = slash ? slash + 1 : path;
 	file->host_dev = st.st_dev;
 	file->host_ino = st.st_ino;
 	r = check_distinct(fs, o, err);
-	if (r == 0 && cmfs_image_cache_is_stored(file->image))
+	if (r == 0 && cmfs_image_cache_is_stored(image))
 		cmfs_log(LOG_INFO,
 			 "%s: cache=%s, as stored on the host file (" CMFS_CACHE_XATTR ")", path,
-			 cmfs_cache_props(cmfs_image_cache(file->image))->name);
+			 cmfs_cache_props(cmfs_image_cache(image))->name);
 	return r;
 }
 
@@ -127,10 +135,11 @@ static int close_images(struct cmfs_fs *fs)
 
 	for (size_t i = 0; i < fs->file_count; i++) {
 		struct cmfs_file *file = &fs->files[i];
-		int r = cmfs_image_close(file->image);
+		int r;
 
-		pthread_mutex_destroy(&file->handles_lock);
-
+		cmfs_handle_forget_all(file);
+		r = cmfs_boot_put(file, file->boot);
+		pthread_mutex_destroy(&file->lock);
 		if (r < 0)
 			cmfs_log(LOG_ERR, "%s: not all of it is durable: %s",
 				 file->name ? file->name : "image", strerror(-r));

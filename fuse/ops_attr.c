@@ -4,13 +4,14 @@
  * kernel has checked permissions before it asks (default_permissions).
  */
 #include "fs.h"
+#include "handles.h"
 
 #include <errno.h>
 
 static void attr_get(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stat st;
-	int r = cmfs_fs_getattr(cmfs_req_fs(req), ino, &st);
+	int r = cmfs_fs_getattr(cmfs_req_fs(req), ino, fi, &st);
 
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -67,28 +68,35 @@ static void attr_set(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_s
 		     struct fuse_file_info *fi)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	struct cmfs_boot *boot;
+	struct cmfs_image *image;
 	int r;
 
 	if (!file) {
 		fuse_reply_err(req, EPERM); /* the root directory is not on any disk */
 		return;
 	}
-	r = set_attributes(file->image, attr, to_set);
-	if (r < 0) {
-		cmfs_fs_log_failure(file);
+	boot = cmfs_boot_get(file);
+	image = fi ? cmfs_handle_image(fi) : boot->image;
+	r = set_attributes(image, attr, to_set);
+	if (r < 0)
+		cmfs_fs_log_failure(file, image);
+	cmfs_boot_put(file, boot);
+	if (r < 0)
 		fuse_reply_err(req, -r);
-	} else {
+	else
 		attr_get(req, ino, fi);
-	}
 }
 
 static void attr_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct cmfs_fs *fs = cmfs_req_fs(req);
-	struct cmfs_file *file = cmfs_fs_find(fs, ino);
+	struct cmfs_file *found = cmfs_fs_find(fs, ino), *file = found ? found : &fs->files[0];
+	struct cmfs_boot *boot = cmfs_boot_get(file);
 	struct statvfs st;
-	int r = cmfs_image_statvfs(file ? file->image : fs->files[0].image, &st);
+	int r = cmfs_image_statvfs(boot->image, &st);
 
+	cmfs_boot_put(file, boot);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else

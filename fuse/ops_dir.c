@@ -6,12 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint64_t generation_of(struct cmfs_file *file)
+{
+	uint64_t generation;
+
+	pthread_mutex_lock(&file->lock);
+	generation = file->generation;
+	pthread_mutex_unlock(&file->lock);
+	return generation;
+}
+
 static void dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct cmfs_fs *fs = cmfs_req_fs(req);
 	struct fuse_entry_param entry = {
 		.attr_timeout = cmfs_attr_timeout(fs),
-		.entry_timeout = CMFS_ENTRY_TIMEOUT,
 	};
 	int r;
 
@@ -23,7 +32,9 @@ static void dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		if (strcmp(name, fs->files[i].name) != 0)
 			continue;
 		entry.ino = CMFS_FIRST_IMAGE + i;
-		r = cmfs_fs_getattr(fs, entry.ino, &entry.attr);
+		entry.entry_timeout = fs->files[i].entry_timeout;
+		entry.generation = generation_of(&fs->files[i]);
+		r = cmfs_fs_getattr(fs, entry.ino, NULL, &entry.attr);
 		if (r < 0)
 			fuse_reply_err(req, -r);
 		else
@@ -87,9 +98,11 @@ static void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 	int error = 0;
 
 	for (size_t i = 0; i < fs->file_count; i++) {
-		int r = cmfs_image_flush(fs->files[i].image, datasync);
+		struct cmfs_boot *boot = cmfs_boot_get(&fs->files[i]);
+		int r = cmfs_image_flush(boot->image, datasync);
 
-		cmfs_fs_log_failure(&fs->files[i]);
+		cmfs_fs_log_failure(&fs->files[i], boot->image);
+		cmfs_boot_put(&fs->files[i], boot);
 		if (r < 0 && !error)
 			error = -r;
 	}

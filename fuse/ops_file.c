@@ -18,18 +18,21 @@
 static void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	struct cmfs_boot *boot;
 	int r = 0;
 
 	if (!file) {
 		fuse_reply_err(req, EISDIR);
 		return;
 	}
+	boot = cmfs_boot_get(file);
 	if (fi->flags & O_TRUNC) {
-		r = cmfs_image_truncate(file->image, 0);
-		cmfs_fs_log_failure(file);
+		r = cmfs_image_truncate(boot->image, 0);
+		cmfs_fs_log_failure(file, boot->image);
 	}
 	if (r == 0)
-		r = cmfs_handle_open(file, fi);
+		r = cmfs_handle_open(file, boot, fi);
+	cmfs_boot_put(file, boot);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else if (fuse_reply_open(req, fi) == -ENOENT)
@@ -45,7 +48,6 @@ static void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 static void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
-	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
 	void *buf;
 	size_t got;
 	int r;
@@ -56,7 +58,7 @@ static void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	buf = cmfs_workers_payload(size);
-	r = buf ? cmfs_image_read(file->image, buf, size, off, &got) : -ENOMEM;
+	r = buf ? cmfs_image_read(cmfs_handle_image(fi), buf, size, off, &got) : -ENOMEM;
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -73,13 +75,13 @@ static enum cmfs_durability asked_durability(int flags)
 static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
-	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
-	int r = cmfs_image_write(file->image, buf, size, off, asked_durability(fi->flags));
+	struct cmfs_image *image = cmfs_handle_image(fi);
+	int r = cmfs_image_write(image, buf, size, off, asked_durability(fi->flags));
 
 	if (r < 0) {
 		if (fi->writepage) /* from the kernel's cache: acknowledged already */
-			cmfs_image_set_lost(file->image, r);
-		cmfs_fs_log_failure(file);
+			cmfs_image_set_lost(image, r);
+		cmfs_fs_log_failure(cmfs_fs_find(cmfs_req_fs(req), ino), image);
 		fuse_reply_err(req, -r);
 	} else {
 		fuse_reply_write(req, size);
@@ -87,42 +89,40 @@ static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 }
 
 /* Reply with -@r as the error, after logging what it may have done to the image. */
-static void reply_result(fuse_req_t req, struct cmfs_file *file, int r)
+static void reply_result(fuse_req_t req, fuse_ino_t ino, struct cmfs_image *image, int r)
 {
 	if (r < 0)
-		cmfs_fs_log_failure(file);
+		cmfs_fs_log_failure(cmfs_fs_find(cmfs_req_fs(req), ino), image);
 	fuse_reply_err(req, -r);
 }
 
 /* close(2): owes nothing, but is a chance to tell that the image has failed. */
 static void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
-
-	fuse_reply_err(req, -cmfs_image_error(file->image));
+	fuse_reply_err(req, -cmfs_image_error(cmfs_handle_image(fi)));
 }
 
 static void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	struct cmfs_image *image = cmfs_handle_image(fi);
 
-	reply_result(req, file, cmfs_image_flush(file->image, datasync));
+	reply_result(req, ino, image, cmfs_image_flush(image, datasync));
 }
 
 /* P4 for changes that are not writes: their requests bring no flags of their own. */
-static int finish_change(struct cmfs_file *file, const struct fuse_file_info *fi, int r)
+static int finish_change(const struct fuse_file_info *fi, int r)
 {
-	enum cmfs_durability asked = asked_durability(cmfs_handle_sync_flags(fi));
+	enum cmfs_durability asked = asked_durability(cmfs_handle_of(fi)->sync_flags);
 
 	if (r < 0 || asked == CMFS_VOLATILE)
 		return r;
-	return cmfs_image_flush(file->image, asked == CMFS_DURABLE_DATA);
+	return cmfs_image_flush(cmfs_handle_image(fi), asked == CMFS_DURABLE_DATA);
 }
 
 static void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 			   struct fuse_file_info *fi)
 {
-	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+	struct cmfs_image *image = cmfs_handle_image(fi);
 	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
 	enum cmfs_alloc what;
 	int r;
@@ -141,14 +141,13 @@ static void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, 
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
-	r = cmfs_image_allocate(file->image, what, keep_size, off, len);
-	reply_result(req, file, finish_change(file, fi, r));
+	r = cmfs_image_allocate(image, what, keep_size, off, len);
+	reply_result(req, ino, image, finish_change(fi, r));
 }
 
 static void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		       struct fuse_file_info *fi)
 {
-	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
 	uint64_t found;
 	int r;
 
@@ -157,12 +156,12 @@ static void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		return;
 	}
 	/* It does not ask the kernel's write cache first: all is data then (P9). */
-	if (file->writeback_cache) {
+	if (cmfs_fs_find(cmfs_req_fs(req), ino)->writeback_cache) {
 		fuse_reply_err(req, ENOSYS);
 		return;
 	}
-	r = cmfs_image_seek(file->image, whence == SEEK_DATA ? CMFS_SEEK_DATA : CMFS_SEEK_HOLE, off,
-			    &found);
+	r = cmfs_image_seek(cmfs_handle_image(fi),
+			    whence == SEEK_DATA ? CMFS_SEEK_DATA : CMFS_SEEK_HOLE, off, &found);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -173,15 +172,13 @@ static void file_copy_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 			    struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
 			    struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	struct cmfs_fs *fs = cmfs_req_fs(req);
-	struct cmfs_file *in = cmfs_fs_find(fs, ino_in), *out = cmfs_fs_find(fs, ino_out);
+	struct cmfs_image *out = cmfs_handle_image(fi_out);
 	size_t copied;
-	int r = cmfs_image_copy(in->image, off_in, out->image, off_out, len, &copied);
+	int r = cmfs_image_copy(cmfs_handle_image(fi_in), off_in, out, off_out, len, &copied);
 
-	r = finish_change(out, fi_out, r);
-
+	r = finish_change(fi_out, r);
 	if (r < 0)
-		reply_result(req, out, r);
+		reply_result(req, ino_out, out, r);
 	else
 		fuse_reply_write(req, copied);
 }

@@ -40,18 +40,64 @@ static void get_control(fuse_req_t req, struct cmfs_file *file, const char *name
 {
 	const struct cmfs_control_key *key = cmfs_control_find(name);
 	char value[CMFS_CONTROL_VALUE_MAX];
+	struct cmfs_boot *boot;
+	int len;
 
-	if (!key)
+	if (!key) {
 		fuse_reply_err(req, ENODATA);
-	else
-		reply_value(req, value, key->get(file, value, sizeof(value)), size);
+		return;
+	}
+	boot = cmfs_boot_get(file);
+	len = key->get(file, boot->image, value, sizeof(value));
+	cmfs_boot_put(file, boot);
+	reply_value(req, value, len, size);
+}
+
+/* An attribute of the host file. */
+static void get_host(fuse_req_t req, struct cmfs_file *file, const char *name, size_t size)
+{
+	void *buf = cmfs_buffer_get(CMFS_BUFFER_XATTR, XATTR_SIZE_MAX);
+	struct cmfs_boot *boot = cmfs_boot_get(file);
+	ssize_t len = -ENOMEM;
+
+	if (buf)
+		len = cmfs_image_getxattr(boot->image, name, buf, XATTR_SIZE_MAX);
+	cmfs_boot_put(file, boot);
+	reply_value(req, buf, len, size);
+}
+
+static int set_host(struct cmfs_file *file, const char *name, const char *value, size_t size,
+		    int flags)
+{
+	struct cmfs_boot *boot = cmfs_boot_get(file);
+	int r = cmfs_image_setxattr(boot->image, name, value, size, flags);
+
+	cmfs_boot_put(file, boot);
+	return r;
+}
+
+static int remove_host(struct cmfs_file *file, const char *name)
+{
+	struct cmfs_boot *boot = cmfs_boot_get(file);
+	int r = cmfs_image_removexattr(boot->image, name);
+
+	cmfs_boot_put(file, boot);
+	return r;
+}
+
+static ssize_t list_host(struct cmfs_file *file, char *list, size_t size)
+{
+	struct cmfs_boot *boot = cmfs_boot_get(file);
+	ssize_t len = cmfs_image_listxattr(boot->image, list, size);
+
+	cmfs_boot_put(file, boot);
+	return len;
 }
 
 static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
 	const char *value;
-	void *buf;
 
 	if (has_prefix(name, "system.")) {
 		fuse_reply_err(req, EOPNOTSUPP);
@@ -63,11 +109,7 @@ static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	} else if (has_prefix(name, CMFS_CONTROL_PREFIX)) {
 		get_control(req, file, name, size);
 	} else {
-		buf = cmfs_buffer_get(CMFS_BUFFER_XATTR, XATTR_SIZE_MAX);
-		reply_value(req, buf,
-			    buf ? cmfs_image_getxattr(file->image, name, buf, XATTR_SIZE_MAX)
-				: -ENOMEM,
-			    size);
+		get_host(req, file, name, size);
 	}
 }
 
@@ -103,7 +145,7 @@ static void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 	}
 	list = cmfs_buffer_get(CMFS_BUFFER_XATTR, XATTR_LIST_MAX);
 	if (list)
-		len = cmfs_image_listxattr(file->image, list, XATTR_LIST_MAX);
+		len = list_host(file, list, XATTR_LIST_MAX);
 	if (len == -EOPNOTSUPP)
 		len = 0;
 	else if (len > 0)
@@ -118,41 +160,49 @@ struct change {
 	fuse_req_t req;
 	struct cmfs_fs *fs;
 	struct cmfs_file *file;
+	struct cmfs_boot *boot;
 	const struct cmfs_control_key *key;
 	bool remove;
 	char value[CMFS_CONTROL_VALUE_MAX];
 };
 
+static void log_change(const struct change *c, int r, const struct cmfs_err *err)
+{
+	char now[CMFS_CONTROL_VALUE_MAX];
+
+	if (r < 0) {
+		cmfs_log(LOG_WARNING, "%s: %s not changed: %s", c->file->name, c->key->name,
+			 err->msg[0] ? err->msg : strerror(-r));
+	} else if (!c->key->logs) {
+		c->key->get(c->file, c->boot->image, now, sizeof(now));
+		cmfs_log(LOG_INFO, "%s: %s is now %s", c->file->name, c->key->name, now);
+	}
+}
+
 static void do_change(void *arg)
 {
 	struct change *c = arg;
+	struct cmfs_image *image = c->boot->image;
 	struct cmfs_err err = { "" };
 	int r;
 
-	r = c->remove ? c->key->remove(c->file, &err) : c->key->set(c->file, c->value, &err);
-	cmfs_fs_log_failure(c->file);
-	if (r < 0) {
-		cmfs_log(LOG_WARNING, "%s: %s not changed: %s", c->file->name, c->key->name,
-			 err.msg[0] ? err.msg : strerror(-r));
-	} else {
-		char now[CMFS_CONTROL_VALUE_MAX];
-
-		c->key->get(c->file, now, sizeof(now));
-		cmfs_log(LOG_INFO, "%s: %s is now %s", c->file->name, c->key->name, now);
-		/*
-		 * Drop the kernel's pages of the file. Pages that a mapping
-		 * dirtied are written first, and pages being read are waited for:
-		 * requests that must be served meanwhile, so the gate is open
-		 * again, and this is not a worker thread.
-		 */
-		fuse_lowlevel_notify_inval_inode(c->fs->se,
-						 CMFS_FIRST_IMAGE + (c->file - c->fs->files), 0, 0);
-	}
+	r = c->remove ? c->key->remove(c->file, image, &err)
+		      : c->key->set(c->fs, c->file, image, c->value, &err);
+	cmfs_fs_log_failure(c->file, image);
+	log_change(c, r, &err);
+	/*
+	 * Drop the kernel's pages of the file. Pages that a mapping dirtied are written
+	 * first, and pages being read are waited for: requests that must be served
+	 * meanwhile, so the gate is open again, and this is not a worker thread.
+	 */
+	if (r == 0)
+		cmfs_fs_drop_pages(c->fs, c->file);
+	cmfs_boot_put(c->file, c->boot);
 	fuse_reply_err(c->req, -r);
 	free(c);
 }
 
-static int check_owner(fuse_req_t req, struct cmfs_file *file)
+static int check_owner(fuse_req_t req, struct cmfs_image *image)
 {
 	uid_t uid = fuse_req_ctx(req)->uid;
 	struct stat st;
@@ -160,36 +210,26 @@ static int check_owner(fuse_req_t req, struct cmfs_file *file)
 
 	if (uid == 0)
 		return 0;
-	r = cmfs_image_getattr(file->image, &st);
+	r = cmfs_image_getattr(image, &st);
 	if (r < 0)
 		return r;
 	return uid == st.st_uid ? 0 : -EPERM;
 }
 
-/* @value: NULL to remove. */
-static int start_change(fuse_req_t req, struct cmfs_file *file, const char *name, const char *value,
-			size_t size)
+/* @value: NULL to remove. @boot: the job's from here on if 0 is returned. */
+static int start_job(fuse_req_t req, struct cmfs_file *file, struct cmfs_boot *boot,
+		     const struct cmfs_control_key *key, const char *value, size_t size)
 {
-	const struct cmfs_control_key *key = cmfs_control_find(name);
-	struct change *c;
+	struct change *c = malloc(sizeof(*c));
 	int r;
 
-	if (!key)
-		return value ? -EINVAL : -ENODATA;
-	if (!key->set)
-		return -EROFS;
-	r = check_owner(req, file);
-	if (r < 0)
-		return r;
-	if (size >= CMFS_CONTROL_VALUE_MAX || (value && memchr(value, '\0', size)))
-		return -EINVAL;
-	c = malloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	*c = (struct change){
 		.req = req,
 		.fs = cmfs_req_fs(req),
 		.file = file,
+		.boot = boot,
 		.key = key,
 		.remove = !value,
 	};
@@ -198,6 +238,29 @@ static int start_change(fuse_req_t req, struct cmfs_file *file, const char *name
 	r = cmfs_jobs_start(&c->fs->jobs, do_change, c);
 	if (r < 0)
 		free(c);
+	return r;
+}
+
+/* @value: NULL to remove. */
+static int start_change(fuse_req_t req, struct cmfs_file *file, const char *name, const char *value,
+			size_t size)
+{
+	const struct cmfs_control_key *key = cmfs_control_find(name);
+	struct cmfs_boot *boot;
+	int r;
+
+	if (!key)
+		return value ? -EINVAL : -ENODATA;
+	if (!key->set || (!value && !key->remove))
+		return -EROFS;
+	if (size >= CMFS_CONTROL_VALUE_MAX || (value && memchr(value, '\0', size)))
+		return -EINVAL;
+	boot = cmfs_boot_get(file);
+	r = check_owner(req, boot->image);
+	if (r == 0)
+		r = start_job(req, file, boot, key, value, size);
+	if (r < 0)
+		cmfs_boot_put(file, boot);
 	return r;
 }
 
@@ -212,7 +275,7 @@ static void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	} else if (!file) {
 		r = cmfs_control_root_get(name) ? -EROFS : -EINVAL;
 	} else if (!has_prefix(name, CMFS_CONTROL_PREFIX)) {
-		r = cmfs_image_setxattr(file->image, name, value, size, flags);
+		r = set_host(file, name, value, size, flags);
 	} else if (flags & XATTR_CREATE) {
 		r = cmfs_control_find(name) ? -EEXIST : -EINVAL;
 	} else {
@@ -233,7 +296,7 @@ static void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 	} else if (!file) {
 		r = cmfs_control_root_get(name) ? -EROFS : -ENODATA;
 	} else if (!has_prefix(name, CMFS_CONTROL_PREFIX)) {
-		r = cmfs_image_removexattr(file->image, name);
+		r = remove_host(file, name);
 	} else {
 		r = start_change(req, file, name, NULL, 0);
 		if (r == 0)

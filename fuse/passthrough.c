@@ -44,13 +44,13 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 
 	if (fs->passthrough == CMFS_PASSTHROUGH_OFF)
 		return OFF;
-	if (cmfs_image_layers(file->image)[0])
+	if (cmfs_image_layers(file->boot->image)[0])
 		return LAYERED;
 	if (fs->passthrough == CMFS_PASSTHROUGH_AUTO && !cmfs_passthrough_allowed())
 		return -EPERM;
 	if (!fs->kernel_has_passthrough)
 		return -EOPNOTSUPP;
-	map.fd = cmfs_image_host_fd(file->image);
+	map.fd = cmfs_image_host_fd(file->boot->image);
 	if (map.fd < 0)
 		return map.fd;
 	id = ioctl(fuse_session_fd(fs->se), BACKING_OPEN, &map);
@@ -60,13 +60,13 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 }
 
 /* Why the kernel does not serve an image, in words that say what would help. */
-static const char *reason(const struct cmfs_file *file)
+static const char *reason(const struct cmfs_file *file, struct cmfs_image *image)
 {
 	switch (file->backing_id) {
 	case OFF:
 		return "passthrough=off";
 	case LAYERED:
-		return cmfs_image_layers(file->image);
+		return cmfs_image_layers(image);
 	case -EPERM:
 		return "passthrough needs CAP_SYS_ADMIN";
 	case -ELOOP:
@@ -84,7 +84,7 @@ static int err_refused(const struct cmfs_fs *fs, const struct cmfs_file *file, i
 	bool on = fs->passthrough == CMFS_PASSTHROUGH_ON;
 
 	return cmfs_err_set(err, error, "%s: %s: %s; %s", file->name,
-			    on ? "passthrough=on" : "syncflag=on", reason(file),
+			    on ? "passthrough=on" : "syncflag=on", reason(file, file->boot->image),
 			    on ? "passthrough=auto does without where it must"
 			       : "without passthrough the flag would only slow others down");
 }
@@ -113,11 +113,12 @@ void cmfs_passthrough_stop(struct cmfs_fs *fs)
 	}
 }
 
-int cmfs_passthrough_describe(const struct cmfs_file *file, char *text, size_t size)
+int cmfs_passthrough_describe(const struct cmfs_file *file, struct cmfs_image *image, char *text,
+			      size_t size)
 {
 	if (file->backing_id > 0)
 		return snprintf(text, size, "passthrough");
-	return snprintf(text, size, "daemon: %s%s", reason(file),
+	return snprintf(text, size, "daemon: %s%s", reason(file, image),
 			file->writeback_cache ? "; behind the kernel's write cache" : "");
 }
 
@@ -126,7 +127,8 @@ void cmfs_passthrough_log(const struct cmfs_fs *fs)
 	char text[128];
 
 	for (size_t i = 0; i < fs->file_count; i++) {
-		cmfs_passthrough_describe(&fs->files[i], text, sizeof(text));
+		cmfs_passthrough_describe(&fs->files[i], fs->files[i].boot->image, text,
+					  sizeof(text));
 		cmfs_log(LOG_INFO, "%s: data path: %s", fs->files[i].name, text);
 	}
 }

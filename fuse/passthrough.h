@@ -35,7 +35,11 @@ void cmfs_passthrough_stop(struct cmfs_fs *fs);
 /** cmfs_passthrough_log() - say once which data path each image has. */
 void cmfs_passthrough_log(const struct cmfs_fs *fs);
 
-/** cmfs_passthrough_describe() - "passthrough", or "daemon: " and why, as snprintf(3). */
-int cmfs_passthrough_describe(const struct cmfs_file *file, char *text, size_t size);
+/**
+ * cmfs_passthrough_describe() - "passthrough", or "daemon: " and why, as snprintf(3).
+ * @image: the file's.
+ */
+int cmfs_passthrough_describe(const struct cmfs_file *file, struct cmfs_image *image, char *text,
+			      size_t size);
 
 #endif

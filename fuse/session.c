@@ -201,7 +201,7 @@ static void on_stop(void *arg)
 	cmfs_jobs_stop(&fs->jobs);
 	/* Has the kernel write what mappings dirtied; it would be lost with the mount. */
 	for (size_t i = 0; i < fs->file_count; i++)
-		fuse_lowlevel_notify_inval_inode(fs->se, CMFS_FIRST_IMAGE + i, 0, 0);
+		cmfs_fs_drop_pages(fs, &fs->files[i]);
 	fuse_session_exit(fs->se);
 }
 
