@@ -42,10 +42,10 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 	struct backing_map map = { 0 };
 	int id;
 
-	if (fs->passthrough == CMFS_PASSTHROUGH_OFF)
-		return OFF;
 	if (cmfs_image_layers(file->boot->image)[0])
 		return LAYERED;
+	if (fs->passthrough == CMFS_PASSTHROUGH_OFF)
+		return OFF;
 	if (fs->passthrough == CMFS_PASSTHROUGH_AUTO && !cmfs_passthrough_allowed())
 		return -EPERM;
 	if (!fs->kernel_has_passthrough)
