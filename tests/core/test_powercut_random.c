@@ -357,6 +357,39 @@ static void test_a_random_cut_when_there_are_many_sectors_keeps_half_of_each_cha
 	cut_disk_close(&d);
 }
 
+/* A write that grows, and a truncation: each alone, both or none survives. */
+static void test_random_cuts_when_sizes_changed_keep_half_of_the_changes(void **state)
+{
+	unsigned int counts[4] = { 0 };
+
+	for (uint64_t seed = 0; seed < 400; seed++) {
+		struct cut_disk d;
+
+		cut_disk_open(&d, &(const struct mem_config){ .size = 4096 }, false, 1 << 20);
+		assert_int_equal(cut_disk_fill(&d, 'a', 512, 8192, CMFS_VOLATILE), 0);
+		assert_int_equal(cmfs_backend_truncate(d.be, 8400), 0);
+		cut_disk_cut(&d, CMFS_POWERCUT_RANDOM, seed);
+		switch (cut_disk_size(&d)) {
+		case 4096:
+			counts[0]++;
+			break;
+		case 8704:
+			counts[1]++;
+			break;
+		case 8400:
+			counts[2]++;
+			break;
+		default:
+			counts[3]++;
+		}
+		cut_disk_close(&d);
+	}
+	assert_in_range(counts[0], 60, 140); /* both lost */
+	assert_in_range(counts[1], 60, 140); /* the truncation lost */
+	assert_in_range(counts[2], 150, 250);
+	assert_int_equal(counts[3], 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(test_random_operations_when_##name##_match_the_model)
@@ -368,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_a_cut_when_seed_and_history_are_the_same_then_content_is),
 		cmocka_unit_test(
 			test_a_random_cut_when_there_are_many_sectors_keeps_half_of_each_change),
+		cmocka_unit_test(test_random_cuts_when_sizes_changed_keep_half_of_the_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
