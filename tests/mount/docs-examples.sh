@@ -46,8 +46,32 @@ for mode in $modes; do
 	grep -q "^$mode .*| 20 of 20$" "$T/out" || { cat "$T/out" && fail "no line for $mode"; }
 done
 
+# Power cuts: with the promise kept, and where there is none.
+export CUTS=2
+works powercut-ext4.sh writeback directsync unsafe
+grep -Eq '^writeback +\| 2 +\| [0-9]+ +\| 0 +\| clean$' "$T/out" || { cat "$T/out" && fail "ext4"; }
+grep -E '^unsafe ' "$T/out" | grep -Evq '\| 0 +\| clean' || { cat "$T/out" && fail "ext4, unsafe"; }
+works powercut-sqlite.sh none unsafe
+grep -Eq '^none +\| WAL +\| 2 +\| [0-9]+ +\| 0 +\| sound$' "$T/out" || { cat "$T/out" && fail sqlite; }
+grep -E '^unsafe ' "$T/out" | grep -Evq '\| 0 +\| sound' || { cat "$T/out" && fail "sqlite, unsafe"; }
+# shellcheck disable=SC2016 # for the shell that runs it
+saves='for i in 1 2 3 4 5 6 7 8 9; do echo $i >$i; $0 $i || exit; sha256sum $i >>$ACKED; done; sleep 1'
+works fsync-check.sh -n 4 -m writeback sh -c "$saves" sync
+grep -q '^# 0 of 4 cuts lost acknowledged data$' "$T/out" || { cat "$T/out" && fail "fsync-check"; }
+! "$TOP/examples/fsync-check.sh" -n 2 sh -c "$saves" true >"$T/out" 2>&1 || fail "true is no fsync"
+grep -q '^# [12] of 2 cuts lost acknowledged data: ' "$T/out" || { cat "$T/out" && fail "fsync-check"; }
+nothing_left "fsync-check.sh without fsync"
+! "$TOP/examples/fsync-check.sh" -m unsafe -n 2 -c 'test -e 9' sh -c "$saves" sync >"$T/out" 2>&1 ||
+	fail "unsafe kept all"
+nothing_left "fsync-check.sh in unsafe"
+! "$TOP/examples/fsync-check.sh" -n 2 true >"$T/out" 2>&1 || fail "nothing was acknowledged"
+grep -q 'has acknowledged nothing' "$T/out" || { cat "$T/out" && fail "fsync-check"; }
+nothing_left "fsync-check.sh true"
+! "$TOP/examples/fsync-check.sh" -m bogus true >"$T/out" 2>&1 || fail "fsync-check.sh -m bogus"
+nothing_left "fsync-check.sh -m bogus"
+
 # A failure is told, and cleaned up after, early or late.
-for script in loop-mount sqlite fsync-durability; do
+for script in loop-mount sqlite fsync-durability powercut-ext4 powercut-sqlite; do
 	! "$TOP/examples/$script.sh" bogus >"$T/out" 2>&1 || fail "$script.sh bogus: success"
 	nothing_left "$script.sh bogus"
 done
