@@ -15,10 +15,11 @@
  *   image change lock -> switch lock -> gate -> bypass lock -> range lock ->
  *   verdicts -> (backend's own)
  *
- * A gate or range is "held" by admission, not by its mutex: the mutexes below
- * are held for a few instructions only, never across I/O or a callback. The
- * change lock and the switch lock are held across a whole switch, and the bypass
- * lock while the host's sync flag is set or cleared.
+ * A gate or range, or the power-cut layer (among the backend's own), is "held" by
+ * admission, not by its mutex: the mutexes below are held for a few instructions
+ * only, never across I/O or a callback. The change lock and the switch lock are held
+ * across a whole switch or cut, the bypass lock while the host's sync flag is set or
+ * cleared, and the power-cut layer's while a cut keeps the data of a write in flight.
  */
 #ifdef __clang__
 #define CMFS_TSA(x) __attribute__((x))

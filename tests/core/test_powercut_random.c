@@ -14,7 +14,7 @@
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define OPS 30000
 #else
-#define OPS 260000
+#define OPS 200000
 #endif
 
 struct walk {
@@ -284,6 +284,8 @@ RANDOM_TEST(durable_writes_are_emulated, 2, false, 1 << 20, .fua = CMFS_FUA_EMUL
 RANDOM_TEST(data_goes_to_a_file, 3, false, 3000, .fua = CMFS_FUA_NATIVE, .size = 700)
 RANDOM_TEST(it_is_direct, 4, true, 0, .direct = { 512, 512, 4096 }, .fua = CMFS_FUA_NATIVE,
 	    .size = 5000)
+RANDOM_TEST(sectors_are_parts_of_blocks, 5, true, 5000, .direct = { 4096, 512, 4096 },
+	    .fua = CMFS_FUA_EMULATE, .size = 700)
 
 /* ---- the same seed, the same content ---- */
 
@@ -398,6 +400,7 @@ int main(void)
 		TEST(durable_writes_are_emulated),
 		TEST(data_goes_to_a_file),
 		TEST(it_is_direct),
+		TEST(sectors_are_parts_of_blocks),
 		cmocka_unit_test(test_a_cut_when_seed_and_history_are_the_same_then_content_is),
 		cmocka_unit_test(
 			test_a_random_cut_when_there_are_many_sectors_keeps_half_of_each_change),
