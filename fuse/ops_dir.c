@@ -33,8 +33,9 @@ static void dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 			continue;
 		entry.ino = CMFS_FIRST_IMAGE + i;
 		entry.entry_timeout = fs->files[i].entry_timeout;
-		entry.generation = generation_of(&fs->files[i]);
 		r = cmfs_fs_getattr(fs, entry.ino, NULL, &entry.attr);
+		/* Afterwards: an answer of this boot is not to be taken for the last one's. */
+		entry.generation = generation_of(&fs->files[i]);
 		if (r < 0)
 			fuse_reply_err(req, -r);
 		else

@@ -24,6 +24,9 @@ start() { # OPTION...
 }
 
 mkdir "$T/mnt"
+# A SIGBUS is to be one, with a sanitizer too.
+fileop_by=(env "ASAN_OPTIONS=$ASAN_OPTIONS:handle_sigbus=0"
+	"TSAN_OPTIONS=$TSAN_OPTIONS:handle_sigbus=0")
 
 # Dirty pages of a mapping are not written to the next boot's image, nor do they make
 # it fail; no page of one boot is seen in another, whoever has read it.
