@@ -14,6 +14,7 @@ enum cmfs_buffer {
 	CMFS_BUFFER_XATTR,    /* fuse/: extended attributes; a request's names are in the other */
 	CMFS_BUFFER_COPY,     /* core/image.c: copying by reading and writing */
 	CMFS_BUFFER_BOUNCE,   /* core/align.c: aligned stand-in for a caller's buffer */
+	CMFS_BUFFER_LOG,      /* core/backend_write_log.c: content that is read back */
 	CMFS_BUFFER_POWERCUT, /* core/powercut_apply.c: data on its way to the place below */
 	CMFS_BUFFERS,
 };
