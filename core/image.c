@@ -79,6 +79,7 @@ int cmfs_image_close(struct cmfs_image *image)
 	r = finish_content(image);
 	cmfs_image_finish_sync_flag(image);
 	cmfs_backend_close(image->be);
+	cmfs_image_release_layers(&image->layers);
 	cmfs_verdicts_finish(&image->verdicts);
 	cmfs_range_lock_finish(&image->ranges);
 	cmfs_gate_finish(&image->gate);

@@ -111,7 +111,7 @@ static int create_next_locked(struct cmfs_image *image, struct cmfs_image **ret,
 	}
 	(*ret)->source = image->source;
 	(*ret)->stored_cache = image->stored_cache;
-	(*ret)->layers = image->layers;
+	(*ret)->layers = cmfs_image_share_layers(&image->layers);
 	(*ret)->keep_sync_flag = image->keep_sync_flag;
 	return 0;
 }
@@ -127,6 +127,15 @@ static struct cmfs_backend *kill_image(struct cmfs_image *image)
 		atomic_store(&image->mode, CMFS_CACHE_WRITEBACK);
 	cmfs_image_set_failed(image, "power cut", -EIO);
 	return be;
+}
+
+/* A replay cannot know what survives. */
+static void stop_write_log(struct cmfs_write_log *log)
+{
+	if (!log)
+		return;
+	cmfs_write_log_mark(log, "power cut", NULL);
+	cmfs_write_log_stop(log, -ECANCELED);
 }
 
 static int cut_locked(struct cmfs_image *image, const struct cmfs_powercut_spec *spec,
@@ -145,6 +154,7 @@ static int cut_locked(struct cmfs_image *image, const struct cmfs_powercut_spec 
 	if (r < 0)
 		return r;
 
+	stop_write_log(image->layers.write_log);
 	atomic_store(&image->failure_taken, true); /* what fails now is no news */
 	r = cmfs_powercut_off(pc, spec);
 	cmfs_gate_close(&image->gate);

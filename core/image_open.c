@@ -140,6 +140,36 @@ static int wrap_powercut(const struct cmfs_image_spec *spec, struct cmfs_backend
 	return r;
 }
 
+static bool wants_write_log(const struct cmfs_image_spec *spec)
+{
+	return spec->log_writes;
+}
+
+static int wrap_write_log(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
+			  struct cmfs_backend **ret, struct cmfs_image_layers *layers,
+			  struct cmfs_err *err)
+{
+	int r = cmfs_write_log_create(spec->log_writes, &layers->write_log, err);
+
+	return r < 0 ? r : cmfs_backend_write_log_open(below, layers->write_log, ret, err);
+}
+
+static bool wants_faults(const struct cmfs_image_spec *spec)
+{
+	return spec->faults;
+}
+
+static int wrap_faults(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
+		       struct cmfs_backend **ret, struct cmfs_image_layers *layers,
+		       struct cmfs_err *err)
+{
+	layers->faults = cmfs_faults_create();
+	if (!layers->faults)
+		return cmfs_err_set(err, -ENOMEM, "out of memory");
+	cmfs_faults_set(layers->faults, spec->faults);
+	return cmfs_backend_fault_open(below, layers->faults, ret, err);
+}
+
 /*
  * What can lie between an image and its file, from the bottom up. Each wraps the
  * opening below it, and reopens it when it is reopened.
@@ -153,6 +183,8 @@ static const struct layer {
 		    struct cmfs_err *err);
 } layers[] = {
 	{ "powercut=on", wants_powercut, wrap_powercut },
+	{ "log-writes", wants_write_log, wrap_write_log },
+	{ "fault", wants_faults, wrap_faults },
 };
 
 /* @be: the file's opening, and then the topmost layer's. */
@@ -161,7 +193,6 @@ static int open_layers(const struct cmfs_image_spec *spec, struct cmfs_backend *
 {
 	struct cmfs_err why;
 
-	*ret = (struct cmfs_image_layers){ "" };
 	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
 		size_t n = strlen(ret->names);
 		int r;
@@ -181,6 +212,39 @@ static int open_layers(const struct cmfs_image_spec *spec, struct cmfs_backend *
 const char *cmfs_image_layers(struct cmfs_image *image)
 {
 	return image->layers.names;
+}
+
+struct cmfs_write_log *cmfs_image_write_log(struct cmfs_image *image)
+{
+	return image->layers.write_log;
+}
+
+struct cmfs_faults *cmfs_image_faults(struct cmfs_image *image)
+{
+	return image->layers.faults;
+}
+
+struct cmfs_image_layers cmfs_image_share_layers(const struct cmfs_image_layers *stack)
+{
+	if (stack->write_log)
+		cmfs_write_log_ref(stack->write_log);
+	if (stack->faults)
+		cmfs_faults_ref(stack->faults);
+	return *stack;
+}
+
+void cmfs_image_release_layers(struct cmfs_image_layers *stack)
+{
+	cmfs_write_log_unref(stack->write_log); /* who looks at the result has another */
+	cmfs_faults_unref(stack->faults);
+}
+
+/* P10: nothing is left of what has come to nothing. */
+static void drop_layers(struct cmfs_image_layers *stack)
+{
+	if (stack->write_log)
+		cmfs_write_log_drop(stack->write_log);
+	cmfs_image_release_layers(stack);
 }
 
 /* ---- opening ---- */
@@ -218,7 +282,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	};
 	struct cmfs_open_how how = cmfs_image_open_how(
 		spec->cache_given ? spec->cache : CMFS_CACHE_WRITEBACK, spec->readonly);
-	struct cmfs_image_layers stack;
+	struct cmfs_image_layers stack = { "" };
 	enum cmfs_cache_mode mode;
 	struct cmfs_backend *be;
 	struct cmfs_image *image;
@@ -239,6 +303,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		r = cmfs_image_create(be, mode, &image, err);
 	if (r < 0) {
 		cmfs_backend_close(be);
+		drop_layers(&stack);
 		return r;
 	}
 	image->source = source;
@@ -246,6 +311,8 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	image->keep_sync_flag = spec->keep_sync_flag;
 	r = start_sync_flag(image, spec, err);
 	if (r < 0) {
+		if (stack.write_log)
+			cmfs_write_log_drop(stack.write_log);
 		cmfs_image_close(image);
 		return r;
 	}

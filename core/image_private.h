@@ -2,7 +2,9 @@
 #ifndef CMFS_IMAGE_PRIVATE_H
 #define CMFS_IMAGE_PRIVATE_H
 
+#include "cmfs/fault.h"
 #include "cmfs/image.h"
+#include "cmfs/write_log.h"
 #include "gate.h"
 #include "range_lock.h"
 #include "verdict.h"
@@ -20,6 +22,8 @@ struct cmfs_image_source {
 struct cmfs_image_layers {
 	char names[96];			/* "powercut=on", from the bottom up; "" for none */
 	struct cmfs_powercut *powercut; /* NULL: not there; lives as long as the image's backend */
+	struct cmfs_write_log *write_log; /* the same; a reference */
+	struct cmfs_faults *faults;	  /* the same; a reference */
 };
 
 /* Shared by the image_*.c files, and by nobody else. */
@@ -76,6 +80,12 @@ int cmfs_image_update_sync_flag(struct cmfs_image *image, const struct cmfs_cach
 
 /* Clear it at the end, if nobody needs it who goes on without us. close() follows. */
 void cmfs_image_finish_sync_flag(struct cmfs_image *image);
+
+/* The same for another image on the same layers. */
+struct cmfs_image_layers cmfs_image_share_layers(const struct cmfs_image_layers *layers);
+
+/* Give back what the layers were asked through; they themselves go with the backend. */
+void cmfs_image_release_layers(struct cmfs_image_layers *layers);
 
 /* Record a failure that no flush has told of, before the opening that knows of it goes. */
 void cmfs_image_check_inside(struct cmfs_image *image);

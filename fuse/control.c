@@ -112,19 +112,80 @@ static int powercut_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_
 	return r;
 }
 
+/* ---- faults, the write log ---- */
+
+static int fault_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
+{
+	struct cmfs_faults *faults = cmfs_image_faults(image);
+
+	return faults ? cmfs_faults_describe(faults, value, size) : snprintf(value, size, "off");
+}
+
+static int fault_remove(struct cmfs_file *file, struct cmfs_image *image, struct cmfs_err *err)
+{
+	struct cmfs_faults *faults = cmfs_image_faults(image);
+
+	if (!faults)
+		return cmfs_err_set(err, -EOPNOTSUPP,
+				    "mounted without -o fault (fault=on is enough)");
+	cmfs_faults_set(faults, NULL);
+	return 0;
+}
+
+static int fault_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
+		     const char *value, struct cmfs_err *err)
+{
+	struct cmfs_faults *faults = cmfs_image_faults(image);
+	struct cmfs_fault_rules rules;
+	int r;
+
+	if (!faults || strcmp(value, "off") == 0)
+		return fault_remove(file, image, err);
+	r = cmfs_fault_parse(value, &rules, err);
+	if (r == 0)
+		cmfs_faults_set(faults, &rules);
+	return r;
+}
+
+static int mark_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
+{
+	struct cmfs_write_log_status status;
+
+	if (!file->write_log)
+		return snprintf(value, size, "off");
+	status = cmfs_write_log_status(file->write_log);
+	return snprintf(value, size, "%s%llu entries%s%s", status.error ? "stopped after " : "",
+			(unsigned long long)status.entries, status.error ? ": " : "",
+			status.error ? strerror(-status.error) : "");
+}
+
+static int mark_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
+		    const char *value, struct cmfs_err *err)
+{
+	if (!file->write_log)
+		return cmfs_err_set(err, -EOPNOTSUPP, "mounted without -o log-writes");
+	return cmfs_write_log_mark(file->write_log, value, err);
+}
+
 #define ERROR_XATTR    CMFS_CONTROL_PREFIX "error"
 #define DATAPATH_XATTR CMFS_CONTROL_PREFIX "datapath"
 #define POWERCUT_XATTR CMFS_CONTROL_PREFIX "powercut"
+#define FAULT_XATTR    CMFS_CONTROL_PREFIX "fault"
+#define MARK_XATTR     CMFS_CONTROL_PREFIX "mark"
 
 static const struct cmfs_control_key keys[] = {
 	{ CMFS_CACHE_XATTR, cache_get, cache_set, cache_remove },
 	{ ERROR_XATTR, error_get },
 	{ DATAPATH_XATTR, datapath_get },
 	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true },
+	{ FAULT_XATTR, fault_get, fault_set, fault_remove, .keeps_pages = true },
+	{ MARK_XATTR, mark_get, mark_set, .keeps_pages = true },
 };
 
 /* All names in keys[], for the root directory. */
-#define KEY_NAMES CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR " " POWERCUT_XATTR
+#define KEY_NAMES                                                                                  \
+	CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR " " POWERCUT_XATTR " " FAULT_XATTR     \
+			 " " MARK_XATTR
 
 static const struct {
 	const char *name, *value;

@@ -17,18 +17,19 @@
  */
 struct cmfs_control_key {
 	const char *name;
-	/* The value, as short as a word; not longer than @size; returns its length. */
+	/* The value, on one line; not longer than @size; returns its length. */
 	int (*get)(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size);
 	/* NULL: read-only. Errors: -EINVAL for a bad value; @err says why. */
 	int (*set)(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
 		   const char *value, struct cmfs_err *err);
 	/* NULL: cannot be removed. */
 	int (*remove)(struct cmfs_file *file, struct cmfs_image *image, struct cmfs_err *err);
-	bool logs; /* set() logs itself what it has done */
+	bool logs;	  /* set() logs itself what it has done */
+	bool keeps_pages; /* a change says nothing of the kernel's */
 };
 
 /* The longest value of any key, in bytes. */
-#define CMFS_CONTROL_VALUE_MAX 256
+#define CMFS_CONTROL_VALUE_MAX 4096
 
 /** cmfs_control_find() - an image's key of that full name, or NULL. */
 const struct cmfs_control_key *cmfs_control_find(const char *name);

@@ -58,6 +58,18 @@ void cmfs_fs_log_failure(struct cmfs_file *file, struct cmfs_image *image)
 			 file->name, failure.operation, strerror(-failure.error));
 }
 
+void cmfs_fs_log_stopped(struct cmfs_file *file)
+{
+	struct cmfs_write_log_status status;
+
+	if (file->write_log && cmfs_write_log_take_error(file->write_log, &status))
+		cmfs_log(LOG_ERR,
+			 "%s: the write log %s has stopped: %s; its %llu entries are right, what "
+			 "comes now is not in it",
+			 file->name, status.path, strerror(-status.error),
+			 (unsigned long long)status.entries);
+}
+
 void cmfs_fs_drop_pages(struct cmfs_fs *fs, struct cmfs_file *file)
 {
 	fuse_lowlevel_notify_inval_inode(fs->se, CMFS_FIRST_IMAGE + (file - fs->files), 0, 0);

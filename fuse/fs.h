@@ -6,6 +6,7 @@
 
 #include "boot.h"
 #include "cmfs/image.h"
+#include "cmfs/write_log.h"
 #include "handle_class.h"
 #include "jobs.h"
 #include "options.h"
@@ -26,6 +27,8 @@ struct cmfs_file {
 	ino_t host_ino;
 	int backing_id;	      /* see passthrough.h; < 0: none, -errno; constant once ready */
 	bool writeback_cache; /* the kernel acknowledges cached writes by itself */
+
+	struct cmfs_write_log *write_log; /* constant; NULL: none; a reference */
 
 	double entry_timeout; /* constant; see cmfs_file_entry_timeout() */
 
@@ -70,6 +73,9 @@ void cmfs_fs_log_failure(struct cmfs_file *file, struct cmfs_image *image);
 
 /** cmfs_fs_drop_pages() - have the kernel write what mappings dirtied, and drop its pages. */
 void cmfs_fs_drop_pages(struct cmfs_fs *fs, struct cmfs_file *file);
+
+/** cmfs_fs_log_stopped() - log that a file's write log has stopped if it is news. */
+void cmfs_fs_log_stopped(struct cmfs_file *file);
 
 /*
  * Seconds that the kernel may keep what it was told. Names never change. Attributes

@@ -85,6 +85,8 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const ch
 		.fixed = o->fixed_mode,
 		.powercut = o->powercut,
 		.powercut_memory = o->powercut_memory,
+		.log_writes = o->log_writes,
+		.faults = o->fault ? &o->fault_rules : NULL,
 	};
 	struct cmfs_file *file = &fs->files[fs->file_count];
 	const char *slash = strrchr(path, '/');
@@ -101,6 +103,8 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const ch
 	}
 	fs->file_count++; /* close_images() takes care of it from here on */
 	pthread_mutex_init(&file->lock, NULL);
+	if (cmfs_image_write_log(image))
+		file->write_log = cmfs_write_log_ref(cmfs_image_write_log(image));
 	file->entry_timeout = cmfs_file_entry_timeout(cmfs_image_layers(image));
 	r = cmfs_image_getattr(image, &st);
 	if (r < 0)
@@ -128,21 +132,36 @@ static int open_images(struct cmfs_fs *fs, const struct cmfs_options *o, struct 
 	return r;
 }
 
+/*
+ * Its image, and behind that its write log, which has the image's last flush.
+ * @served: the mount has worked. Returns the first error.
+ */
+static int close_file(struct cmfs_file *file, bool served)
+{
+	const char *name = file->name ? file->name : "image";
+	int r, log_r;
+
+	cmfs_handle_forget_all(file);
+	if (file->write_log && !served)
+		cmfs_write_log_drop(file->write_log); /* P10 */
+	r = cmfs_boot_put(file, file->boot);
+	log_r = cmfs_write_log_unref(file->write_log);
+	pthread_mutex_destroy(&file->lock);
+	if (r < 0)
+		cmfs_log(LOG_ERR, "%s: not all of it is durable: %s", name, strerror(-r));
+	if (log_r < 0)
+		cmfs_log(LOG_ERR, "%s: its write log is not whole: %s", name, strerror(-log_r));
+	return r < 0 ? r : log_r;
+}
+
 /* P12: flushes. Returns the first error. */
-static int close_images(struct cmfs_fs *fs)
+static int close_images(struct cmfs_fs *fs, bool served)
 {
 	int error = 0;
 
 	for (size_t i = 0; i < fs->file_count; i++) {
-		struct cmfs_file *file = &fs->files[i];
-		int r;
+		int r = close_file(&fs->files[i], served);
 
-		cmfs_handle_forget_all(file);
-		r = cmfs_boot_put(file, file->boot);
-		pthread_mutex_destroy(&file->lock);
-		if (r < 0)
-			cmfs_log(LOG_ERR, "%s: not all of it is durable: %s",
-				 file->name ? file->name : "image", strerror(-r));
 		if (r < 0 && error == 0)
 			error = r;
 	}
@@ -169,6 +188,7 @@ static void init_root(struct cmfs_fs *fs)
 struct start {
 	struct cmfs_daemon daemon;
 	struct cmfs_pid_file pid_file;
+	bool ready; /* the mount has worked */
 };
 
 static int on_ready(void *arg, struct cmfs_err *err)
@@ -176,7 +196,10 @@ static int on_ready(void *arg, struct cmfs_err *err)
 	struct start *start = arg;
 	int r = cmfs_pid_file_write(&start->pid_file, err);
 
-	return r < 0 ? r : cmfs_daemon_ready(&start->daemon, err);
+	if (r == 0)
+		r = cmfs_daemon_ready(&start->daemon, err);
+	start->ready = r == 0;
+	return r;
 }
 
 static int run(const struct cmfs_options *o)
@@ -216,7 +239,7 @@ static int run(const struct cmfs_options *o)
 	if (r < 0)
 		cmfs_log(LOG_ERR, "%s", err.msg);
 	/* Before the unmount: once the mount is gone, all is durable. */
-	closed = close_images(&fs);
+	closed = close_images(&fs, start.ready);
 	cmfs_session_unmount(&fs);
 	cmfs_jobs_finish(&fs.jobs);
 	cmfs_pid_file_remove(&start.pid_file);

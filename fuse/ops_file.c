@@ -75,13 +75,15 @@ static enum cmfs_durability asked_durability(int flags)
 static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
 	struct cmfs_image *image = cmfs_handle_image(fi);
 	int r = cmfs_image_write(image, buf, size, off, asked_durability(fi->flags));
 
+	cmfs_fs_log_stopped(file);
 	if (r < 0) {
 		if (fi->writepage) /* from the kernel's cache: acknowledged already */
 			cmfs_image_set_lost(image, r);
-		cmfs_fs_log_failure(cmfs_fs_find(cmfs_req_fs(req), ino), image);
+		cmfs_fs_log_failure(file, image);
 		fuse_reply_err(req, -r);
 	} else {
 		fuse_reply_write(req, size);
@@ -91,8 +93,11 @@ static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 /* Reply with -@r as the error, after logging what it may have done to the image. */
 static void reply_result(fuse_req_t req, fuse_ino_t ino, struct cmfs_image *image, int r)
 {
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+
 	if (r < 0)
-		cmfs_fs_log_failure(cmfs_fs_find(cmfs_req_fs(req), ino), image);
+		cmfs_fs_log_failure(file, image);
+	cmfs_fs_log_stopped(file);
 	fuse_reply_err(req, -r);
 }
 

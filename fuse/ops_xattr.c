@@ -195,7 +195,7 @@ static void do_change(void *arg)
 	 * first, and pages being read are waited for: requests that must be served
 	 * meanwhile, so the gate is open again, and this is not a worker thread.
 	 */
-	if (r == 0)
+	if (r == 0 && !c->key->keeps_pages)
 		cmfs_fs_drop_pages(c->fs, c->file);
 	cmfs_boot_put(c->file, c->boot);
 	fuse_reply_err(c->req, -r);

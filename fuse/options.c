@@ -127,6 +127,27 @@ static int apply_fixed_mode(struct cmfs_options *o, const char *value, struct cm
 	return 0;
 }
 
+static int apply_log_writes(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	if (!*value)
+		return cmfs_err_set(err, -EINVAL, "log-writes=: a file is missing");
+	free(o->log_writes);
+	o->log_writes = strdup(value);
+	return o->log_writes ? 0 : cmfs_err_set(err, -ENOMEM, "out of memory");
+}
+
+static int apply_fault(struct cmfs_options *o, const char *value, struct cmfs_err *err)
+{
+	static const char *const words[] = { "off", "on", NULL };
+	int i = find_word(value, words);
+
+	o->fault = i != 0;
+	if (i < 0)
+		return cmfs_fault_parse(value, &o->fault_rules, err);
+	o->fault_rules.count = 0;
+	return 0;
+}
+
 static int apply_persist(struct cmfs_options *o, const char *value, struct cmfs_err *err)
 {
 	o->persist = true;
@@ -206,6 +227,12 @@ static const struct mount_option mount_options[] = {
 	{ "powercut-memory", "SIZE", OURS, apply_powercut_memory, false,
 	  "how much of that stays in memory, and not in a file in $TMPDIR or /var/tmp: bytes, or "
 	  "with k, M, G (default: 256M)" },
+	{ "log-writes", "FILE", OURS, apply_log_writes, false,
+	  "record each write, discard and flush of the image in the new FILE, in the format of "
+	  "dm-log-writes; setfattr -n user.cmfs.mark adds marks" },
+	{ "fault", "ON|OFF|RULES", OURS, apply_fault, false,
+	  "operations that are to fail or to take long, as write:EIO:after=100+flush:delay=50ms; "
+	  "on: none yet, setfattr -n user.cmfs.fault sets them (default: off)" },
 	{ "persist", NULL, OURS, apply_persist, false,
 	  "a mode set through the mount is also stored on the image's host file" },
 	{ "ro", NULL, OURS, apply_ro, true, "open the images read-only, mount read-only" },
@@ -414,26 +441,45 @@ static int parse_flags(int argc, char **argv, struct cmfs_options *o, struct cmf
 	return r;
 }
 
-/* The layer must see all that is written, and when. */
-static int check_powercut(const struct cmfs_options *o, struct cmfs_err *err)
+/* What lies between the image and its file must see all that is done to it, and when. */
+static int check_layers(const struct cmfs_options *o, struct cmfs_err *err)
 {
-	if (!o->powercut)
-		return o->powercut_memory_given
-			       ? cmfs_err_set(err, -EINVAL, "powercut-memory is for powercut=on")
-			       : 0;
-	if (o->fixed_mode)
-		return cmfs_err_set(
-			err, -EINVAL,
-			"powercut=on: with fixed-mode the kernel would keep acknowledged "
-			"writes in a cache of its own, where no cut reaches them");
+	const char *layer = o->powercut	    ? "powercut=on"
+			    : o->log_writes ? "log-writes"
+			    : o->fault	    ? "fault"
+					    : NULL;
+
+	if (o->powercut_memory_given && !o->powercut)
+		return cmfs_err_set(err, -EINVAL, "powercut-memory is for powercut=on");
+	if (!layer)
+		return 0;
 	if (o->passthrough == CMFS_PASSTHROUGH_ON)
-		return cmfs_err_set(
-			err, -EINVAL,
-			"powercut=on: with passthrough=on the kernel would write to the "
-			"host file past it");
+		return cmfs_err_set(err, -EINVAL,
+				    "%s: with passthrough=on the kernel would go past it to the "
+				    "host file",
+				    layer);
 	if (o->sync_flag)
 		return cmfs_err_set(err, -EINVAL,
-				    "syncflag=on serves passthrough, which powercut=on forbids");
+				    "syncflag=on serves passthrough, which %s forbids", layer);
+	if (o->fixed_mode && (o->powercut || o->log_writes))
+		return cmfs_err_set(
+			err, -EINVAL,
+			"%s: with fixed-mode the kernel would keep acknowledged writes in a cache "
+			"of its own, out of its sight",
+			layer);
+	return 0;
+}
+
+/* @o: with its images. */
+static int check_log_writes(const struct cmfs_options *o, struct cmfs_err *err)
+{
+	if (o->log_writes && o->readonly)
+		return cmfs_err_set(err, -EINVAL, "log-writes: with ro there is nothing to log");
+	if (o->log_writes && o->image_count > 1)
+		return cmfs_err_set(err, -EINVAL,
+				    "log-writes=%s is the log of one image, and %zu are given: "
+				    "mount each by itself",
+				    o->log_writes, o->image_count);
 	return 0;
 }
 
@@ -467,13 +513,13 @@ int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct c
 		return cmfs_err_set(err, -EINVAL,
 				    "persist stores live changes, which fixed-mode "
 				    "forbids");
-	r = check_powercut(ret, err);
+	r = check_layers(ret, err);
 	if (r < 0)
 		return r;
 	ret->images = argv + optind;
 	ret->image_count = argc - optind - 1;
 	ret->mountpoint = argv[argc - 1];
-	return 0;
+	return check_log_writes(ret, err);
 }
 
 void cmfs_options_finish(struct cmfs_options *options)
@@ -482,6 +528,8 @@ void cmfs_options_finish(struct cmfs_options *options)
 	options->mount_options = NULL;
 	free(options->pid_file);
 	options->pid_file = NULL;
+	free(options->log_writes);
+	options->log_writes = NULL;
 }
 
 /* ---- help ---- */

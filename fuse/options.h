@@ -4,6 +4,7 @@
 
 #include "cmfs/cache_mode.h"
 #include "cmfs/error.h"
+#include "cmfs/fault.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,9 @@ struct cmfs_options {
 	bool persist, fixed_mode;
 	bool powercut, powercut_memory_given;
 	uint64_t powercut_memory; /* bytes */
+	char *log_writes;	  /* or NULL */
+	bool fault;		  /* the layer is wanted */
+	struct cmfs_fault_rules fault_rules;
 	bool allow_other;
 	bool fsname_given, subtype_given;
 	char *mount_options; /* for libfuse: "a,b=c" with its escapes, or NULL */

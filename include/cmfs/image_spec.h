@@ -2,7 +2,9 @@
 #ifndef CMFS_IMAGE_SPEC_H
 #define CMFS_IMAGE_SPEC_H
 
+#include "cmfs/fault.h"
 #include "cmfs/image.h"
+#include "cmfs/write_log.h"
 
 /*
  * Where an image is, and where its mode comes from. In this order:
@@ -22,6 +24,8 @@ struct cmfs_image_spec {
 	bool fixed;		    /* no live changes, and only modes without direct and dsync */
 	bool powercut;		    /* the power-cut layer, cmfs/powercut.h */
 	uint64_t powercut_memory;   /* its data in memory, in bytes; the rest goes to a file */
+	const char *log_writes;	    /* path of a new write log, cmfs/write_log.h; NULL: none */
+	const struct cmfs_fault_rules *faults; /* the first ones, cmfs/fault.h; NULL: no layer */
 };
 
 /* The key under which a mode is stored, and under which fuse/ shows it. */
@@ -46,6 +50,12 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
  * Writers must not bypass a layer: cmfs_image_host_fd() has nothing to give then.
  */
 const char *cmfs_image_layers(struct cmfs_image *image);
+
+/** cmfs_image_write_log() - its write log, NULL for none. The image's own. */
+struct cmfs_write_log *cmfs_image_write_log(struct cmfs_image *image);
+
+/** cmfs_image_faults() - its fault rules, to be changed at any time; NULL: no layer for them. */
+struct cmfs_faults *cmfs_image_faults(struct cmfs_image *image);
 
 /** cmfs_image_cache_is_stored() - did the starting mode come from the host file? */
 bool cmfs_image_cache_is_stored(struct cmfs_image *image);

@@ -122,6 +122,49 @@ static void test_ro_is_ours_and_the_kernels(void **state)
 	cmfs_options_finish(&o);
 }
 
+static void test_faults_are_off_on_or_rules(void **state)
+{
+	static const struct {
+		const char *text;
+		bool layer;
+		size_t rules;
+	} cases[] = {
+		{ "cache=none", false, 0 },
+		{ "fault=off", false, 0 },
+		{ "fault=on", true, 0 },
+		{ "fault=write:EIO:after=100", true, 1 },
+		{ "fault=write:EIO+flush:delay=1s", true, 2 },
+		{ "fault=write:EIO,fault=on", true, 0 },
+		{ "fault=write:EIO,fault=off", false, 0 },
+		{ "fault=on,fixed-mode", true, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[64];
+		char *argv[MAX_ARGS] = { "cmfs", "-o", text, "a", "m", NULL };
+		struct cmfs_options o;
+		struct cmfs_err err;
+
+		snprintf(text, sizeof(text), "%s", cases[i].text);
+		assert_int_equal(0, parse(&o, &err, argv));
+		assert_int_equal(cases[i].layer, o.fault);
+		assert_int_equal(cases[i].rules, o.fault_rules.count);
+		assert_null(o.log_writes);
+		cmfs_options_finish(&o);
+	}
+}
+
+static void test_a_log_s_name_may_have_a_comma(void **state)
+{
+	char *argv[MAX_ARGS] = { "cmfs", "-o", "log-writes=/a\\,b,cache=none", "a", "m", NULL };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, argv));
+	assert_string_equal("/a,b", o.log_writes);
+	cmfs_options_finish(&o);
+}
+
 static void test_sizes_are_read_with_their_units(void **state)
 {
 	static const struct {
@@ -172,6 +215,16 @@ static const struct wrong {
 	{ { "cmfs", "-o", "fixed-mode,powercut=on", "a", "b", NULL }, "fixed-mode" },
 	{ { "cmfs", "-o", "powercut=on,passthrough=on", "a", "b", NULL }, "passthrough=on" },
 	{ { "cmfs", "-o", "powercut=on,syncflag=on", "a", "b", NULL }, "syncflag=on" },
+	{ { "cmfs", "-o", "fault", "a", "b", NULL }, "needs a value" },
+	{ { "cmfs", "-o", "fault=", "a", "b", NULL }, "no operation" },
+	{ { "cmfs", "-o", "fault=write:EIOO", "a", "b", NULL }, "EIOO" },
+	{ { "cmfs", "-o", "fault=on,passthrough=on", "a", "b", NULL }, "passthrough=on" },
+	{ { "cmfs", "-o", "fault=read:EIO,syncflag=on", "a", "b", NULL }, "syncflag=on" },
+	{ { "cmfs", "-o", "log-writes=", "a", "b", NULL }, "file" },
+	{ { "cmfs", "-o", "log-writes=l,ro", "a", "b", NULL }, "ro" },
+	{ { "cmfs", "-o", "log-writes=l,fixed-mode", "a", "b", NULL }, "fixed-mode" },
+	{ { "cmfs", "-o", "log-writes=l,passthrough=on", "a", "b", NULL }, "passthrough=on" },
+	{ { "cmfs", "-o", "log-writes=l", "a", "b", "c", NULL }, "2 are given" },
 	{ { "cmfs", "-z", "a", "b", NULL }, "-z" },
 	{ { "cmfs", "--verbose", "a", "b", NULL }, "--verbose" },
 	{ { "cmfs", "a", "b", "-P", NULL }, "-P" },
@@ -216,6 +269,8 @@ int main(void)
 		cmocka_unit_test(test_options_of_fstab_are_swallowed),
 		cmocka_unit_test(test_commas_and_backslashes_reach_libfuse_escaped),
 		cmocka_unit_test(test_ro_is_ours_and_the_kernels),
+		cmocka_unit_test(test_faults_are_off_on_or_rules),
+		cmocka_unit_test(test_a_log_s_name_may_have_a_comma),
 		cmocka_unit_test(test_sizes_are_read_with_their_units),
 		cmocka_unit_test(test_wrong_command_lines_name_what_is_wrong),
 		cmocka_unit_test(test_help_and_version_need_no_arguments),
