@@ -18,6 +18,7 @@
  *   ignored     durability is ignored (unsafe): nothing is, whatever is asked for
  *   direct      O_DIRECT
  *   dsync       O_DSYNC: each acknowledged write is durable
+ *   kind=WORD   cuts of that kind only: lose, keep, random, torn, prefix
  *
  * Prints "cuts=N acked=N lost=N": the cuts made, writes acknowledged, and sectors in
  * which an acknowledged write was lost. Status 1 if a durable one was.
@@ -42,6 +43,7 @@
 
 static struct {
 	const char *path;
+	const char *kind; /* NULL: random and torn in turn */
 	bool durable, fsync, rwf, ignored;
 	int flags;
 } opt;
@@ -180,9 +182,14 @@ static void cut(const char *spec)
 
 static void cut_at_random(int number, unsigned int seed)
 {
+	const char *kind = opt.kind ? opt.kind : number % 3 == 2 ? "torn" : "random";
 	char spec[64];
 
-	snprintf(spec, sizeof(spec), "%s:%u", number % 3 == 2 ? "torn" : "random", seed);
+	if (strcmp(kind, "lose") == 0 || strcmp(kind, "keep") == 0)
+		snprintf(spec, sizeof(spec), "%s", kind);
+	else
+		snprintf(spec, sizeof(spec), "%s:%u", kind,
+			 strcmp(kind, "prefix") == 0 ? seed % 20 : seed);
 	cut(spec);
 }
 
@@ -242,6 +249,10 @@ static void set_option(const char *word)
 		{ "direct", NULL, O_DIRECT },	{ "dsync", NULL, O_DSYNC },
 	};
 
+	if (strncmp(word, "kind=", 5) == 0) {
+		opt.kind = word + 5;
+		return;
+	}
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		if (strcmp(word, options[i].word) != 0)
 			continue;
