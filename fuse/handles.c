@@ -146,8 +146,8 @@ void cmfs_handle_count(struct cmfs_file *file, unsigned int *ret_kernel, unsigne
 	pthread_mutex_lock(&file->lock);
 	*ret_kernel = file->open_handles[CMFS_HANDLE_PASSTHROUGH];
 	*ret_daemon = 0;
-	for (int class = 0; class < CMFS_HANDLE_CLASSES; class ++)
-		*ret_daemon += file->open_handles[class];
+	for (int i = 0; i < CMFS_HANDLE_CLASSES; i++)
+		*ret_daemon += file->open_handles[i];
 	*ret_daemon -= *ret_kernel;
 	pthread_mutex_unlock(&file->lock);
 }
