@@ -5,7 +5,7 @@
  * with one line: a number (bytes done, or 0), the name of an errno, or what the
  * command says below. tests/lib/fileop.sh drives it.
  *
- *   open H PATH FLAG...       handle H (a digit): rdonly direct dsync sync trunc append
+ *   open H PATH FLAG...       handle H (a digit): rdonly wronly direct dsync sync trunc append
  *   close H
  *   write H OFF LEN CHAR [dsync|sync]   with RWF_DSYNC, RWF_SYNC
  *   read H OFF LEN            "N CHAR" if all N bytes are the same, else "N mixed"
@@ -94,6 +94,8 @@ static long op_open(char **w, int n)
 	for (int i = 3; i < n; i++) {
 		if (strcmp(w[i], "rdonly") == 0)
 			flags &= ~O_RDWR;
+		else if (strcmp(w[i], "wronly") == 0)
+			flags ^= O_RDWR ^ O_WRONLY;
 		else
 			flags |= find_flag(table, w[i]);
 	}

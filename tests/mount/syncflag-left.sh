@@ -81,7 +81,7 @@ flushes_each() { # HANDLE WHEN: N writes flush the device, each of them
 
 last_writer_closed() {
 	start_with_writer writethrough
-	ok open 2 "$T/mnt/img"
+	ok open 2 "$T/mnt/img" wronly
 	ok open 3 "$T/mnt/img" rdonly
 	ok open 4 "$T/mnt/img" dsync
 	flushes_each 1 "the writer of before"
