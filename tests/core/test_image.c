@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include "image_util.h"
+#include "mem_hold.h"
 
 /* For each mode on each kind of backend. */
 #define FOR_EACH_MODE_AND_KIND(mode, kind)                                                         \
@@ -168,6 +169,41 @@ static void test_flush_while_others_write_covers_what_was_acknowledged(void **st
 	}
 }
 
+static void flush_image(void *arg)
+{
+	THREAD_CHECK(cmfs_image_flush(arg, true) == 0);
+}
+
+/* One that is under way has perhaps passed by what was written meanwhile. */
+static void test_flush_while_another_one_runs_covers_what_was_written_since(void **state)
+{
+	struct mem_hold hold = MEM_HOLD_INITIALIZER;
+	struct mem_config config;
+	struct mem_image m;
+	struct thread first, second;
+
+	FOR_EACH_MODE_AND_KIND(mode, kind)
+	{
+		if (!props_of(mode)->flush || props_of(mode)->dsync)
+			continue; /* of a sync mode's writes, each would wait for the first */
+		config = *kind;
+		config.hook = mem_hold_hook;
+		config.hook_arg = &hold;
+		mem_image_open(&m, mode, &config);
+		mem_hold_arm(&hold, MEM_FLUSH, MEM_AFTER);
+		thread_start(&first, flush_image, m.image);
+		mem_hold_wait(&hold);
+		assert_int_equal(mem_image_fill(&m, 'x', 1000, 77, CMFS_VOLATILE), 0);
+		thread_start(&second, flush_image, m.image);
+		linger();
+		mem_hold_release(&hold);
+		thread_join(&first);
+		thread_join(&second);
+		assert_true(mem_store_is_durable(m.store));
+		mem_image_finish(&m);
+	}
+}
+
 static void test_close_when_flushes_are_honoured_makes_all_durable(void **state)
 {
 	struct mem_image m;
@@ -246,6 +282,7 @@ int main(void)
 		cmocka_unit_test(test_flush_when_honoured_makes_all_durable),
 		cmocka_unit_test(test_flush_passes_on_whether_it_is_a_datasync),
 		cmocka_unit_test(test_flush_while_others_write_covers_what_was_acknowledged),
+		cmocka_unit_test(test_flush_while_another_one_runs_covers_what_was_written_since),
 		cmocka_unit_test(test_close_when_flushes_are_honoured_makes_all_durable),
 		cmocka_unit_test(test_unsafe_never_flushes_whatever_is_asked),
 		cmocka_unit_test(test_write_when_durability_is_asked_is_durable_but_in_unsafe),
