@@ -77,6 +77,8 @@ is_failed() { # whatever promises durability answers EIO, again and again
 	want EIO fdatasync 2
 	goes_on "" || want EIO write 1 8192 4096 c dsync
 	goes_on dsync || want EIO write 2 8192 4096 d
+	want EIO fallocate 2 punch 0 4096
+	want EIO copy 1 0 2 65536 4096
 	ok open 3 "$T/mnt/img"
 	ok open 4 "$T/mnt/img" dsync
 	want EIO write 3 8192 4096 c dsync
