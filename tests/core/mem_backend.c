@@ -212,11 +212,16 @@ static int mem_size(struct cmfs_backend *be, uint64_t *ret)
 
 static int mem_getattr(struct cmfs_backend *be, struct stat *ret)
 {
-	*ret = (struct stat){
-		.st_mode = S_IFREG | 0600,
-		.st_size = (off_t)mem_store_size(to_mem(be)->store, MEM_NOW),
-	};
-	return 0;
+	struct mem_backend *m = to_mem(be);
+	struct mem_event event = { .op = MEM_GETATTR };
+	int r = begin(m, &event);
+
+	if (r == 0)
+		*ret = (struct stat){
+			.st_mode = S_IFREG | 0600,
+			.st_size = (off_t)mem_store_size(m->store, MEM_NOW),
+		};
+	return end(m, &event, r);
 }
 
 static int mem_truncate(struct cmfs_backend *be, uint64_t size)

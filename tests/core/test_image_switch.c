@@ -262,6 +262,85 @@ static void test_switch_waits_for_those_inside_and_later_ones_for_it(void **stat
 	}
 }
 
+/* Each other kind of request, too: what it does it does on one backend. */
+static void do_read(void *arg)
+{
+	char buf[100];
+	size_t got;
+
+	THREAD_CHECK(cmfs_image_read(arg, buf, sizeof(buf), 0, &got) == 0);
+}
+
+static void do_getattr(void *arg)
+{
+	struct stat st;
+
+	THREAD_CHECK(cmfs_image_getattr(arg, &st) == 0);
+}
+
+static void do_seek(void *arg)
+{
+	uint64_t found;
+
+	THREAD_CHECK(cmfs_image_seek(arg, CMFS_SEEK_DATA, 0, &found) == 0);
+}
+
+static void do_flush(void *arg)
+{
+	THREAD_CHECK(cmfs_image_flush(arg, true) == 0);
+}
+
+static void do_truncate(void *arg)
+{
+	THREAD_CHECK(cmfs_image_truncate(arg, 5000) == 0);
+}
+
+static void do_punch(void *arg)
+{
+	THREAD_CHECK(cmfs_image_allocate(arg, CMFS_ALLOC_PUNCH, true, 0, 100) == 0);
+}
+
+static void do_copy(void *arg)
+{
+	size_t got;
+
+	THREAD_CHECK(cmfs_image_copy(arg, 0, arg, 4096, 100, &got) == 0);
+}
+
+static void test_switch_waits_for_each_kind_of_request(void **state)
+{
+	static const struct {
+		enum mem_op op;
+		void (*run)(void *image);
+	} requests[] = {
+		{ MEM_READ, do_read },	 { MEM_GETATTR, do_getattr },	{ MEM_SEEK, do_seek },
+		{ MEM_FLUSH, do_flush }, { MEM_TRUNCATE, do_truncate }, { MEM_ALLOCATE, do_punch },
+		{ MEM_COPY, do_copy },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		struct mem_hold hold = MEM_HOLD_INITIALIZER;
+		const struct mem_config config = {
+			.copy = true, .size = 8192, .hook = mem_hold_hook, .hook_arg = &hold
+		};
+		struct mem_image m;
+		struct request switcher = { .m = &m, .to = CMFS_CACHE_UNSAFE };
+		struct thread inside;
+
+		mem_image_open(&m, CMFS_CACHE_WRITEBACK, &config);
+		mem_hold_arm(&hold, requests[i].op, MEM_BEFORE);
+		thread_start(&inside, requests[i].run, m.image);
+		mem_hold_wait(&hold);
+		thread_start(&switcher.thread, switch_mode, &switcher);
+		linger();
+		assert_false(thread_done(&switcher.thread));
+		mem_hold_release(&hold);
+		thread_join(&inside);
+		thread_join(&switcher.thread);
+		mem_image_finish(&m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_switch_when_the_flush_fails_keeps_the_old_mode),
 		cmocka_unit_test(test_switch_when_the_caller_wants_no_message_still_fails),
 		cmocka_unit_test(test_switch_waits_for_those_inside_and_later_ones_for_it),
+		cmocka_unit_test(test_switch_waits_for_each_kind_of_request),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
