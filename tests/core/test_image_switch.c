@@ -341,6 +341,48 @@ static void test_switch_waits_for_each_kind_of_request(void **state)
 	}
 }
 
+struct copy {
+	struct thread thread;
+	struct cmfs_image *src, *dst;
+};
+
+static void copy_block(void *arg)
+{
+	struct copy *c = arg;
+	size_t got;
+
+	THREAD_CHECK(cmfs_image_copy(c->src, 0, c->dst, 0, 4096, &got) == 0);
+}
+
+/* Whichever of the two it is: a copy enters their gates in the order of their addresses. */
+static void test_switch_waits_for_a_copy_from_or_to_another_image(void **state)
+{
+	struct mem_hold hold = MEM_HOLD_INITIALIZER;
+	const struct mem_config config = {
+		.copy = true, .size = 8192, .hook = mem_hold_hook, .hook_arg = &hold
+	};
+	struct mem_image m[2];
+
+	mem_image_open(&m[0], CMFS_CACHE_WRITEBACK, &config);
+	mem_image_open(&m[1], CMFS_CACHE_WRITEBACK, &config);
+	for (int i = 0; i < 4; i++) {
+		struct copy copy = { .src = m[i >> 1].image, .dst = m[!(i >> 1)].image };
+		struct request switcher = { .m = &m[i & 1], .to = CMFS_CACHE_UNSAFE };
+
+		mem_hold_arm(&hold, MEM_COPY, MEM_BEFORE);
+		thread_start(&copy.thread, copy_block, &copy);
+		mem_hold_wait(&hold);
+		thread_start(&switcher.thread, switch_mode, &switcher);
+		linger();
+		assert_false(thread_done(&switcher.thread));
+		mem_hold_release(&hold);
+		thread_join(&copy.thread);
+		thread_join(&switcher.thread);
+	}
+	mem_image_finish(&m[0]);
+	mem_image_finish(&m[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +395,7 @@ int main(void)
 		cmocka_unit_test(test_switch_when_the_caller_wants_no_message_still_fails),
 		cmocka_unit_test(test_switch_waits_for_those_inside_and_later_ones_for_it),
 		cmocka_unit_test(test_switch_waits_for_each_kind_of_request),
+		cmocka_unit_test(test_switch_waits_for_a_copy_from_or_to_another_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
