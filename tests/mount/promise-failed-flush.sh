@@ -132,6 +132,7 @@ for m in writethrough directsync; do
 	want EIO truncate 1 4194304
 	want EIO fallocate 1 punch 0 4096
 	want EIO copy 1 0 1 65536 4096
+	want EIO open 5 "$T/mnt/img" trunc
 	is_failed
 	want "4096 a" read 1 0 4096
 	finish 1
