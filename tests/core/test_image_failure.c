@@ -148,6 +148,30 @@ static void test_change_in_a_sync_mode_when_its_flush_failed_fails_the_image(voi
 	}
 }
 
+/* What was read from an image that failed is as good as ever; the other way it is not. */
+static void test_copy_between_images_when_one_failed_fails_if_it_is_written(void **state)
+{
+	struct mem_image failed, good;
+	size_t got;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sync_modes) * MEM_KINDS; i++) {
+		mem_image_open(&failed, sync_modes[i / MEM_KINDS], &mem_kinds[i % MEM_KINDS]);
+		mem_image_open(&good, sync_modes[i / MEM_KINDS], &mem_kinds[i % MEM_KINDS]);
+		assert_int_equal(write_some(&failed, CMFS_VOLATILE), 0);
+		assert_int_equal(write_some(&good, CMFS_VOLATILE), 0);
+		mem_disk_fail(failed.disk, MEM_FLUSH, 0, 1, -ENOSPC);
+		assert_int_equal(cmfs_image_flush(failed.image, true), -ENOSPC);
+		assert_int_equal(cmfs_image_copy(failed.image, 0, good.image, 5000, 999, &got), 0);
+		mem_disk_clear_log(failed.disk);
+		assert_int_equal(cmfs_image_copy(good.image, 0, failed.image, 5000, 999, &got),
+				 -EIO);
+		assert_int_equal(mem_disk_count(failed.disk, MEM_COPY), 0); /* not even tried */
+		assert_int_equal(mem_disk_count(failed.disk, MEM_WRITE), 0);
+		mem_image_finish(&failed);
+		mem_image_finish(&good);
+	}
+}
+
 static void test_plain_write_when_it_failed_is_no_failure_of_the_image(void **state)
 {
 	struct cmfs_failure failure;
@@ -328,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_write_in_a_sync_mode_when_it_failed_fails_the_image),
 		cmocka_unit_test(test_write_asked_to_be_durable_when_it_failed_fails_the_image),
 		cmocka_unit_test(test_change_in_a_sync_mode_when_its_flush_failed_fails_the_image),
+		cmocka_unit_test(test_copy_between_images_when_one_failed_fails_if_it_is_written),
 		cmocka_unit_test(test_plain_write_when_it_failed_is_no_failure_of_the_image),
 		cmocka_unit_test(test_read_when_it_failed_is_no_failure_of_the_image),
 		cmocka_unit_test(test_write_beyond_the_size_limit_is_no_failure_of_the_image),
