@@ -128,6 +128,16 @@ if [ "$can" = passthrough ]; then
 	exec 5>&-
 	open_now "0 by the kernel, 0 by the daemon"
 	cmfs_stop c
+	cmfs_start c -o cache=writethrough "$T/a" "$mnt"
+	exec 5<>"$mnt/a"
+	open_now "0 by the kernel, 1 by the daemon" # through the kernel's cache
+	exec 5>&-
+	open_now "0 by the kernel, 0 by the daemon"
+	setfattr -n user.cmfs.cache -v writeback "$mnt/a"
+	exec 5<>"$mnt/a"
+	open_now "1 by the kernel, 0 by the daemon" # the one before is closed
+	exec 5>&-
+	cmfs_stop c
 	can="daemon: passthrough needs CAP_SYS_ADMIN"
 fi
 
