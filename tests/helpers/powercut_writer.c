@@ -128,15 +128,16 @@ static void *run(void *arg)
 }
 
 /*
- * A write that is torn inside a word leaves the low bytes of its number, which is the
- * newest, and the high ones of what was there, as the next word still has it.
+ * A write that is torn inside a word leaves the low bytes of its number, and the high
+ * ones of what was there, as the next word still has it. It may be any write since the
+ * durable one: the newest may not have got as far as the layer.
  */
-static bool is_torn(const uint64_t *sector, int word, uint64_t written)
+static bool is_torn(const uint64_t *sector, int word, uint64_t durable, uint64_t written)
 {
 	for (int bits = 8; bits < 64; bits += 8) {
 		uint64_t low = (UINT64_C(1) << bits) - 1;
 
-		if ((sector[word] & low) == (written & low) &&
+		if (((sector[word] - durable) & low) <= written - durable &&
 		    (word == WORDS - 1 || (sector[word] & ~low) == (sector[word + 1] & ~low)))
 			return true;
 	}
@@ -160,7 +161,7 @@ static long check(struct writer *w, int fd)
 				lowest = buf[word];
 			if (buf[word] >= w->durable[i] && buf[word] <= w->written[i])
 				continue;
-			if (is_torn(buf, word, w->written[i]))
+			if (is_torn(buf, word, w->durable[i], w->written[i]))
 				continue;
 			printf("thread %d, sector %d, word %d: %ju; durable %ju, written %ju\n",
 			       w->index, i, word, (uintmax_t)buf[word], (uintmax_t)w->durable[i],
