@@ -106,10 +106,14 @@ static void log_close(struct cmfs_backend *be)
 /* [start, end) of the content, zeroes behind its end; blocks of the backend below. */
 static int read_blocks(struct cmfs_backend *below, char *buf, uint64_t start, uint64_t end)
 {
-	uint64_t last = end < INT64_MAX ? end : INT64_MAX; /* no content ends behind it */
-	size_t got;
-	int r = cmfs_backend_read(below, buf, last - start, start, &got);
+	/* What no offset reaches in whole blocks cannot be read; no content ends there. */
+	uint64_t limit = INT64_MAX - INT64_MAX % below->geo.align;
+	uint64_t last = end < limit ? end : limit;
+	size_t got = 0;
+	int r = 0;
 
+	if (start < last)
+		r = cmfs_backend_read(below, buf, last - start, start, &got);
 	if (r == 0)
 		memset(buf + got, 0, end - start - got);
 	return r;
@@ -279,7 +283,9 @@ static int begin_change(struct cmfs_backend *be, struct change *c, uint64_t star
 	int r;
 
 	*c = (struct change){ 0 };
-	cmfs_range_acquire(&state_of(be)->ranges, &c->range, sector_down(start), end, true);
+	/* The byte before @start: growth to there logs its sector. */
+	cmfs_range_acquire(&state_of(be)->ranges, &c->range, sector_down(start ? start - 1 : 0),
+			   end, true);
 	r = cmfs_backend_size(below, &c->old_size);
 	if (r < 0)
 		return r;
@@ -307,18 +313,31 @@ static void log_growth(struct cmfs_backend *be, uint64_t old_size)
 		log_content(be, sector_down(size - 1), sector_up(size), 0);
 }
 
-/* @r: its result. */
-static void end_change(struct cmfs_backend *be, struct change *c, int r)
+/* Behind it come the zeroes: they have the last word, whatever a discard leaves. */
+static void log_discard(struct cmfs_backend *be, const struct extent *e)
+{
+	uint64_t start = sector_up(e->start), end = sector_down(e->end);
+
+	if (start < end)
+		cmfs_write_log_discard(log_of(be), end - start, start);
+}
+
+/* @r: its result. @keep_size: whoever changes the size meanwhile is somebody else. */
+static void end_change(struct cmfs_backend *be, struct change *c, bool keep_size, bool discard,
+		       int r)
 {
 	for (size_t i = 0; i < c->zeroed.count; i++) {
 		const struct extent *e = &c->zeroed.at[i];
 
+		if (r == 0 && discard)
+			log_discard(be, e);
 		if (r == 0)
 			log_zeroes(be, e->start, e->end);
 		else
 			log_content(be, sector_down(e->start), sector_up(e->end), 0);
 	}
-	log_growth(be, c->old_size);
+	if (!keep_size)
+		log_growth(be, c->old_size);
 }
 
 static void release_change(struct cmfs_backend *be, struct change *c)
@@ -334,7 +353,7 @@ static int log_truncate(struct cmfs_backend *be, uint64_t size)
 
 	if (r == 0) {
 		r = cmfs_backend_truncate(cmfs_filter_below(be), size);
-		end_change(be, &c, r);
+		end_change(be, &c, false, false, r);
 	}
 	release_change(be, &c);
 	return r;
@@ -351,10 +370,7 @@ static int log_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool keep
 
 	if (r == 0) {
 		r = cmfs_backend_allocate(cmfs_filter_below(be), what, keep_size, off, len);
-		end_change(be, &c, r);
-		if (r == 0 && what == CMFS_ALLOC_PUNCH && sector_up(off) < sector_down(end))
-			cmfs_write_log_discard(log_of(be), sector_down(end) - sector_up(off),
-					       sector_up(off));
+		end_change(be, &c, keep_size, what == CMFS_ALLOC_PUNCH, r);
 	}
 	release_change(be, &c);
 	return r;

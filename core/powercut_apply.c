@@ -255,6 +255,19 @@ static void set_mtime(struct cmfs_powercut *pc, struct cmfs_backend *inner,
 		meta->utimens(inner, times); /* best effort */
 }
 
+/* Space that was given back later on is not asked for. */
+static bool is_given_back(const struct cmfs_change *allocate)
+{
+	for (const struct cmfs_change *c = allocate->next; c; c = c->next) {
+		bool frees = c->kind == CMFS_CHANGE_TRUNCATE ||
+			     (c->kind == CMFS_CHANGE_ZERO && c->zeroes == CMFS_ALLOC_PUNCH);
+
+		if (frees && c->start < allocate->end && allocate->start < c->end)
+			return true;
+	}
+	return false;
+}
+
 int cmfs_history_apply(struct cmfs_powercut *pc, struct cmfs_backend *inner)
 {
 	struct stat before;
@@ -265,7 +278,7 @@ int cmfs_history_apply(struct cmfs_powercut *pc, struct cmfs_backend *inner)
 	if (r == 0)
 		set_mtime(pc, inner, &before);
 	for (const struct cmfs_change *c = pc->oldest; r == 0 && c; c = c->next) {
-		if (c->kind != CMFS_CHANGE_ALLOCATE)
+		if (c->kind != CMFS_CHANGE_ALLOCATE || is_given_back(c))
 			continue;
 		r = cmfs_backend_allocate(inner, CMFS_ALLOC_ALLOCATE, true, c->start,
 					  c->end - c->start);

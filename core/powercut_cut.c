@@ -135,25 +135,31 @@ static int play_random(const struct cmfs_change *change, struct cmfs_powercut_vi
 
 	if (change->kind == CMFS_CHANGE_TRUNCATE)
 		return size_survives ? play_all(change, view) : 0;
-	r = play_sectors(change, view, seed);
+	/* Space is not content, and may be said of more than anything could hold. */
+	r = change->kind == CMFS_CHANGE_ALLOCATE ? 0 : play_sectors(change, view, seed);
 	if (size_survives)
 		cmfs_change_play_size(change, view);
 	return r;
 }
 
-/* The write's beginning, and the size that it made with it. */
+/*
+ * The write's beginning, up to where a sector ends: each is written whole or not at
+ * all; and the size that it made with it.
+ */
 static int play_torn(const struct cmfs_change *change, struct cmfs_powercut_view *view,
 		     uint64_t seed)
 {
-	uint64_t len = change->end - change->start;
+	uint64_t first = change->start / CMFS_POWERCUT_SECTOR + 1; /* ends of sectors inside */
+	uint64_t last = (change->end - 1) / CMFS_POWERCUT_SECTOR;
+	uint64_t decision = decide(seed, change, DECISION_TEAR);
 	struct cmfs_change torn = *change;
 
-	if (len > 1)
-		torn.end = change->start + 1 + decide(seed, change, DECISION_TEAR) % (len - 1);
-	else
+	if (first <= last)
+		torn.end = (first + decision % (last - first + 1)) * CMFS_POWERCUT_SECTOR;
+	else if (decision >> 63)
 		torn.end = change->start;
 	if (torn.grow_to > torn.end)
-		torn.grow_to = len > 1 ? torn.end : 0;
+		torn.grow_to = torn.end > torn.start ? torn.end : 0;
 	return play_all(&torn, view);
 }
 

@@ -81,6 +81,7 @@ static void attr_set(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_s
 	r = set_attributes(image, attr, to_set);
 	if (r < 0)
 		cmfs_fs_log_failure(file, image);
+	cmfs_fs_log_stopped(file);
 	cmfs_boot_put(file, boot);
 	if (r < 0)
 		fuse_reply_err(req, -r);

@@ -29,6 +29,7 @@ static void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (fi->flags & O_TRUNC) {
 		r = cmfs_image_truncate(boot->image, 0);
 		cmfs_fs_log_failure(file, boot->image);
+		cmfs_fs_log_stopped(file);
 	}
 	if (r == 0)
 		r = cmfs_handle_open(file, boot, fi);
@@ -182,6 +183,7 @@ static void file_copy_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	int r = cmfs_image_copy(cmfs_handle_image(fi_in), off_in, out, off_out, len, &copied);
 
 	r = finish_change(fi_out, r);
+	cmfs_fs_log_stopped(cmfs_fs_find(cmfs_req_fs(req), ino_out));
 	if (r < 0)
 		reply_result(req, ino_out, out, r);
 	else

@@ -121,8 +121,8 @@ bool cmfs_write_log_take_error(struct cmfs_write_log *log, struct cmfs_write_log
  *
  * Changes that are not whole sectors are logged as the sectors that result. A
  * failed change is logged as what it left. A durable write is an entry with FUA.
- * Zeroed and punched ranges are zeroes in the log, a punched one a discard behind
- * them. The size is no content: growth is a write of its last sector, what is cut
+ * What was data in zeroed and punched ranges is zeroes in the log, behind a discard if
+ * it was punched. The size is no content: growth is a write of its last sector, what is cut
  * off is zeroes. Sectors that the content's end cuts are filled up with zeroes.
  *
  * It has no ops->host_fd (kernel passthrough would go past it) and no ops->copy.

@@ -142,7 +142,7 @@ void model_prefix(const struct model *m, unsigned int n, struct model_content *r
 
 /* ---- what random decisions may leave ---- */
 
-/* @torn: the write that ends anywhere, or NULL. */
+/* @torn: the write that ends with any of its sectors, or NULL. */
 static bool may_be_size(const struct model *m, const struct model_op *torn, uint64_t size)
 {
 	bool may[MODEL_MAX + 1] = { false };
@@ -164,7 +164,7 @@ static bool may_be_size(const struct model *m, const struct model_op *torn, uint
 		may[to] |= below && to > 0;
 		/* What is longer than it already stays so. */
 		for (uint64_t s = op->off + 1; op == torn && below && s < to; s++)
-			may[s] = true;
+			may[s] |= s % SECTOR == 0;
 	}
 	return may[size];
 }
@@ -184,8 +184,8 @@ static void values_of(const struct model *m, uint64_t i, bool may[256])
 }
 
 /* What is changed as whole sectors survives as whole sectors. */
-static bool may_be_sector(const struct model *m, const struct model_op *torn,
-			  const struct model_content *got, uint64_t start, uint64_t end)
+static bool may_be_sector(const struct model *m, const struct model_content *got, uint64_t start,
+			  uint64_t end)
 {
 	bool found = memcmp(got->bytes + start, m->flushed.bytes + start, end - start) == 0;
 
@@ -194,7 +194,7 @@ static bool may_be_sector(const struct model *m, const struct model_op *torn,
 
 		if (op->kind == MODEL_ALLOCATE || op->off >= end || op->end <= start)
 			continue;
-		if (op->off > start || op->end < start + SECTOR || op == torn)
+		if (op->off > start || op->end < start + SECTOR)
 			return true; /* a part of it: the bytes must do */
 		found = same || (found && !op->durable);
 	}
@@ -228,7 +228,7 @@ void model_check_random(const struct model *m, bool is_torn, const struct model_
 	for (uint64_t start = 0; start < got->size; start += SECTOR) {
 		uint64_t end = start + SECTOR < got->size ? start + SECTOR : got->size;
 
-		if (!may_be_sector(m, torn, got, start, end))
+		if (!may_be_sector(m, got, start, end))
 			fail_msg("the sector at %llu is none of its versions",
 				 (unsigned long long)start);
 	}

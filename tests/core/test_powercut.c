@@ -209,10 +209,10 @@ static void test_a_prefix_when_it_has_n_changes_keeps_the_first_n(void **state)
 	}
 }
 
-/* Only its beginning is there, and it ends inside a sector now and then. */
+/* Only its beginning is there, in whole sectors. */
 static void test_a_torn_write_when_none_waits_is_the_newest(void **state)
 {
-	unsigned int inside = 0;
+	unsigned int seen[8] = { 0 };
 
 	for (uint64_t seed = 0; seed < 64; seed++) {
 		uint8_t bytes[4 * KIB];
@@ -226,11 +226,40 @@ static void test_a_torn_write_when_none_waits_is_the_newest(void **state)
 		assert_in_range(n, 1, sizeof(bytes) - 1);
 		for (size_t i = n; i < sizeof(bytes); i++)
 			assert_int_equal(bytes[i], 0);
-		inside += n % 512 != 0;
+		assert_int_equal(n % 512, 0);
+		seen[n / 512]++;
 		fill(0, 4 * KIB, 2 * KIB, CMFS_VOLATILE);
 		assert_int_equal(cmfs_backend_flush(d.be, true), 0);
 	}
-	assert_true(inside > 48);
+	for (size_t i = 1; i < 8; i++)
+		assert_true(seen[i] > 0);
+}
+
+static void test_a_torn_write_of_one_sector_is_there_or_not(void **state)
+{
+	unsigned int kept = 0;
+
+	for (uint64_t seed = 0; seed < 64; seed++) {
+		fill(0, 4 * KIB, 2 * KIB, CMFS_VOLATILE);
+		assert_int_equal(cmfs_backend_flush(d.be, true), 0);
+		fill('a', 512, 2 * KIB, CMFS_VOLATILE);
+		cut_disk_cut(&d, CMFS_POWERCUT_TORN, seed);
+		if (cut_disk_holds(&d, 'a', 512, 2 * KIB))
+			kept++;
+		else
+			assert_true(cut_disk_holds(&d, 0, 512, 2 * KIB));
+	}
+	assert_in_range(kept, 16, 48);
+}
+
+/* Space that nothing could hold is not walked through sector by sector. */
+static void test_a_random_cut_of_huge_allocations_takes_no_time(void **state)
+{
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(
+			cmfs_backend_allocate(d.be, CMFS_ALLOC_ALLOCATE, true, 0, INT64_MAX - 4096),
+			0);
+	cut_disk_cut(&d, CMFS_POWERCUT_RANDOM, 1);
 }
 
 /* ---- requests in flight ---- */
@@ -440,6 +469,8 @@ int main(void)
 		TEST(a_closed_layer_when_it_is_off_writes_nothing_out),
 		TEST(a_prefix_when_it_has_n_changes_keeps_the_first_n),
 		TEST(a_torn_write_when_none_waits_is_the_newest),
+		TEST(a_torn_write_of_one_sector_is_there_or_not),
+		TEST(a_random_cut_of_huge_allocations_takes_no_time),
 		TEST(a_cut_when_writes_wait_ends_them_and_what_is_done_is_done),
 		TEST(a_torn_cut_when_writes_wait_takes_a_part_of_one),
 		TEST(a_spec_when_it_is_parsed_is_exact),

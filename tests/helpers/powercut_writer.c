@@ -9,7 +9,7 @@
  * threads has a slice of it and writes runs of its sectors; all words of a write are
  * one number, higher than any before. After a while the power is cut (random or torn,
  * in turn), the threads' requests fail, and each sector must have nothing older
- * than what was durable, and nothing that was never written to it.
+ * than what was durable, nothing that was never written to it, and only one write's.
  *
  *   durable     each acknowledged write is (a sync mode)
  *   fsync       the threads fsync or fdatasync now and then: then all is that was
@@ -127,23 +127,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/*
- * A write that is torn inside a word leaves the low bytes of its number, and the high
- * ones of what was there, as the next word still has it. It may be any write since the
- * durable one: the newest may not have got as far as the layer.
- */
-static bool is_torn(const uint64_t *sector, int word, uint64_t durable, uint64_t written)
-{
-	for (int bits = 8; bits < 64; bits += 8) {
-		uint64_t low = (UINT64_C(1) << bits) - 1;
-
-		if (((sector[word] - durable) & low) <= written - durable &&
-		    (word == WORDS - 1 || (sector[word] & ~low) == (sector[word + 1] & ~low)))
-			return true;
-	}
-	return false;
-}
-
 /* Returns how many sectors have lost something acknowledged; ends if it was durable. */
 static long check(struct writer *w, int fd)
 {
@@ -159,9 +142,8 @@ static long check(struct writer *w, int fd)
 		for (int word = 0; word < WORDS; word++) {
 			if (buf[word] < lowest)
 				lowest = buf[word];
-			if (buf[word] >= w->durable[i] && buf[word] <= w->written[i])
-				continue;
-			if (is_torn(buf, word, w->durable[i], w->written[i]))
+			if (buf[word] >= w->durable[i] && buf[word] <= w->written[i] &&
+			    buf[word] == buf[0])
 				continue;
 			printf("thread %d, sector %d, word %d: %ju; durable %ju, written %ju\n",
 			       w->index, i, word, (uintmax_t)buf[word], (uintmax_t)w->durable[i],
