@@ -93,7 +93,10 @@ for mode; do
 		printf '%-14s| %-8s| %-5s| %-15s| %-5s| %s\n' "$mode" $journal "$cuts" "$rows" "$lost" \
 			"$state"
 		if [ "$mode" != unsafe ] && [ "$lost $state" != "0 sound" ]; then
-			echo "$mode: BROKEN PROMISE: the commit had returned (P1, P2)" >&2
+			case $synchronous in
+			EXTRA) echo "$mode: BROKEN PROMISE: the commit had returned (P1, P2)" >&2 ;;
+			*) echo "$mode: lost, as sqlite does not flush all with $synchronous" >&2 ;;
+			esac
 			status=1
 		fi
 	done
