@@ -36,7 +36,7 @@ boot() {
 }
 
 power_cut() { # SPEC
-	setfattr -n user.cmfs.powercut -v "$1" mnt/disk.raw
+	setfattr -n user.cmfs.powercut -v "$1" mnt # on the folder: amid writes and flushes, too
 }
 
 let_go() { # DIR

@@ -177,8 +177,8 @@ static const struct cmfs_control_key keys[] = {
 	{ CMFS_CACHE_XATTR, cache_get, cache_set, cache_remove },
 	{ ERROR_XATTR, error_get },
 	{ DATAPATH_XATTR, datapath_get },
-	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true },
-	{ FAULT_XATTR, fault_get, fault_set, fault_remove, .keeps_pages = true },
+	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true, .on_root = true },
+	{ FAULT_XATTR, fault_get, fault_set, fault_remove, .keeps_pages = true, .on_root = true },
 	{ MARK_XATTR, mark_get, mark_set, .keeps_pages = true },
 };
 

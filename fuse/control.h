@@ -26,6 +26,7 @@ struct cmfs_control_key {
 	int (*remove)(struct cmfs_file *file, struct cmfs_image *image, struct cmfs_err *err);
 	bool logs;	  /* set() logs itself what it has done */
 	bool keeps_pages; /* a change says nothing of the kernel's */
+	bool on_root;	  /* set on the root directory it is of all images */
 };
 
 /* The longest value of any key, in bytes. */

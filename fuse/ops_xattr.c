@@ -155,49 +155,81 @@ static void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 /* ---- changing control keys ---- */
 
-/* A control key's change on its way through a job. */
+/*
+ * A control key's change on its way through a job.
+ *
+ * The kernel has setxattr(2) wait for a write or a flush of the same file that is
+ * under way. So what is to come into the middle of those is also taken on the root
+ * directory, for all images.
+ */
 struct change {
 	fuse_req_t req;
 	struct cmfs_fs *fs;
-	struct cmfs_file *file;
-	struct cmfs_boot *boot;
+	struct cmfs_file *file; /* NULL: all */
+	struct cmfs_boot *boot; /* of it */
 	const struct cmfs_control_key *key;
 	bool remove;
 	char value[CMFS_CONTROL_VALUE_MAX];
 };
 
-static void log_change(const struct change *c, int r, const struct cmfs_err *err)
+static void log_change(const struct change *c, struct cmfs_file *file, struct cmfs_image *image,
+		       int r, const struct cmfs_err *err)
 {
 	char now[CMFS_CONTROL_VALUE_MAX];
 
 	if (r < 0) {
-		cmfs_log(LOG_WARNING, "%s: %s not changed: %s", c->file->name, c->key->name,
+		cmfs_log(LOG_WARNING, "%s: %s not changed: %s", file->name, c->key->name,
 			 err->msg[0] ? err->msg : strerror(-r));
 	} else if (!c->key->logs) {
-		c->key->get(c->file, c->boot->image, now, sizeof(now));
-		cmfs_log(LOG_INFO, "%s: %s is now %s", c->file->name, c->key->name, now);
+		c->key->get(file, image, now, sizeof(now));
+		cmfs_log(LOG_INFO, "%s: %s is now %s", file->name, c->key->name, now);
 	}
 }
 
-static void do_change(void *arg)
+static int change_one(const struct change *c, struct cmfs_file *file, struct cmfs_image *image)
 {
-	struct change *c = arg;
-	struct cmfs_image *image = c->boot->image;
 	struct cmfs_err err = { "" };
-	int r;
+	int r = c->remove ? c->key->remove(file, image, &err)
+			  : c->key->set(c->fs, file, image, c->value, &err);
 
-	r = c->remove ? c->key->remove(c->file, image, &err)
-		      : c->key->set(c->fs, c->file, image, c->value, &err);
-	cmfs_fs_log_failure(c->file, image);
-	log_change(c, r, &err);
+	cmfs_fs_log_failure(file, image);
+	log_change(c, file, image, r, &err);
 	/*
 	 * Drop the kernel's pages of the file. Pages that a mapping dirtied are written
 	 * first, and pages being read are waited for: requests that must be served
 	 * meanwhile, so the gate is open again, and this is not a worker thread.
 	 */
 	if (r == 0 && !c->key->keeps_pages)
-		cmfs_fs_drop_pages(c->fs, c->file);
-	cmfs_boot_put(c->file, c->boot);
+		cmfs_fs_drop_pages(c->fs, file);
+	return r;
+}
+
+/* Returns the first error; the images behind it are as they were. */
+static int change_all(const struct change *c)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < c->fs->file_count; i++) {
+		struct cmfs_file *file = &c->fs->files[i];
+		struct cmfs_boot *boot = cmfs_boot_get(file);
+
+		r = change_one(c, file, boot->image);
+		cmfs_boot_put(file, boot);
+	}
+	return r;
+}
+
+static void do_change(void *arg)
+{
+	struct change *c = arg;
+	int r;
+
+	if (c->file) {
+		r = change_one(c, c->file, c->boot->image);
+		cmfs_boot_put(c->file, c->boot);
+	} else {
+		r = change_all(c);
+	}
 	fuse_reply_err(c->req, -r);
 	free(c);
 }
@@ -241,20 +273,27 @@ static int start_job(fuse_req_t req, struct cmfs_file *file, struct cmfs_boot *b
 	return r;
 }
 
-/* @value: NULL to remove. */
-static int start_change(fuse_req_t req, struct cmfs_file *file, const char *name, const char *value,
-			size_t size)
+static int check_change(const struct cmfs_control_key *key, const char *value, size_t size)
 {
-	const struct cmfs_control_key *key = cmfs_control_find(name);
-	struct cmfs_boot *boot;
-	int r;
-
 	if (!key)
 		return value ? -EINVAL : -ENODATA;
 	if (!key->set || (!value && !key->remove))
 		return -EROFS;
 	if (size >= CMFS_CONTROL_VALUE_MAX || (value && memchr(value, '\0', size)))
 		return -EINVAL;
+	return 0;
+}
+
+/* @value: NULL to remove. */
+static int start_change(fuse_req_t req, struct cmfs_file *file, const char *name, const char *value,
+			size_t size)
+{
+	const struct cmfs_control_key *key = cmfs_control_find(name);
+	struct cmfs_boot *boot;
+	int r = check_change(key, value, size);
+
+	if (r < 0)
+		return r;
 	boot = cmfs_boot_get(file);
 	r = check_owner(req, boot->image);
 	if (r == 0)
@@ -262,6 +301,23 @@ static int start_change(fuse_req_t req, struct cmfs_file *file, const char *name
 	if (r < 0)
 		cmfs_boot_put(file, boot);
 	return r;
+}
+
+/* On the root directory. */
+static int start_change_of_all(fuse_req_t req, const char *name, const char *value, size_t size)
+{
+	const struct cmfs_control_key *key = cmfs_control_find(name);
+	uid_t uid = fuse_req_ctx(req)->uid;
+	int r;
+
+	if (cmfs_control_root_get(name))
+		return -EROFS;
+	if (key && !key->on_root)
+		key = NULL;
+	r = check_change(key, value, size);
+	if (r == 0 && uid != 0 && uid != cmfs_req_fs(req)->root.st_uid)
+		r = -EPERM;
+	return r < 0 ? r : start_job(req, NULL, NULL, key, value, size);
 }
 
 static void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
@@ -273,7 +329,9 @@ static void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	if (!has_prefix(name, "user.")) {
 		r = -EOPNOTSUPP;
 	} else if (!file) {
-		r = cmfs_control_root_get(name) ? -EROFS : -EINVAL;
+		r = start_change_of_all(req, name, value, size);
+		if (r == 0)
+			return;
 	} else if (!has_prefix(name, CMFS_CONTROL_PREFIX)) {
 		r = set_host(file, name, value, size, flags);
 	} else if (flags & XATTR_CREATE) {
@@ -294,7 +352,9 @@ static void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (!has_prefix(name, "user.")) {
 		r = -ENODATA;
 	} else if (!file) {
-		r = cmfs_control_root_get(name) ? -EROFS : -ENODATA;
+		r = start_change_of_all(req, name, NULL, 0);
+		if (r == 0)
+			return;
 	} else if (!has_prefix(name, CMFS_CONTROL_PREFIX)) {
 		r = remove_host(file, name);
 	} else {

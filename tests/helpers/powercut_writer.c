@@ -25,6 +25,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -157,10 +158,14 @@ static long check(struct writer *w, int fd)
 	return lost;
 }
 
+/* On the folder: on the file it would wait for writes that are under way. */
 static void cut(const char *spec)
 {
-	if (setxattr(opt.path, "user.cmfs.powercut", spec, strlen(spec), 0) < 0)
+	char *copy = strdup(opt.path);
+
+	if (!copy || setxattr(dirname(copy), "user.cmfs.powercut", spec, strlen(spec), 0) < 0)
 		die("user.cmfs.powercut");
+	free(copy);
 }
 
 static void cut_at_random(int number, unsigned int seed)
