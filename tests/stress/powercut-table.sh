@@ -104,6 +104,7 @@ writer() { # NAME OPTION...
 write_blocks() {
 	local i
 	for ((i = 0; i < 256; i++)); do
+		[ ! -e "$work/enough" ] || break
 		dd if="$work/data" of="$work/mnt/img" bs=4096 count=1 skip=$i seek=$i oflag=dsync \
 			conv=notrunc status=none 2>/dev/null || break
 		echo $((i + 1)) >"$work/acked"
@@ -130,8 +131,9 @@ dd_dsync() {
 				setfattr -n user.cmfs.powercut -v $spec "$work/mnt/img"
 				# The next dd opens what the next boot has: nothing of it counts.
 				n=$(cat "$work/acked")
-				kill $! 2>/dev/null || true
-				wait $! 2>/dev/null || true
+				touch "$work/enough"
+				wait $!
+				rm "$work/enough"
 				acked=$((acked + n))
 				cmp -s -n $((n * 4096)) "$work/data" "$work/mnt/img" || lost=$((lost + 1))
 			done
