@@ -9,14 +9,12 @@
 	CMFS_OWN_NAMESPACE=1 exec unshare -m --propagation private "$0"
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/user.sh
+. "$LIB/user.sh"
 # shellcheck source=../lib/hostfs.sh
 . "$LIB/hostfs.sh"
 
 [ "$(id -u)" = 0 ] || skip "becoming another user needs root"
-user() {
-	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-}
-
 path_of() { # IMAGE
 	"${by[@]}" getfattr --absolute-names --only-values -n user.cmfs.datapath "$mnt/$1" |
 		sed 's/; open: .*//'
@@ -155,16 +153,8 @@ if [ ! -u "$(command -v fusermount3)" ]; then
 	echo "no set-user-ID fusermount3: not tried as a user"
 	exit 0
 fi
-mkdir "$T/dev" "$T/u" "$T/u/mnt"
-mount -t tmpfs -o mode=755 none "$T/dev"
-track_mount "$T/dev"
-for node in "null 1 3" "zero 1 5" "urandom 1 9" "fuse 10 229"; do
-	# shellcheck disable=SC2086 # three words
-	mknod -m 666 "$T/dev/${node%% *}" c ${node#* } || skip "device nodes cannot be made here"
-done
-ln -s /proc/self/fd "$T/dev/fd"
-mount --bind "$T/dev" /dev
-track_mount /dev
+mkdir "$T/u" "$T/u/mnt"
+user_dev
 chmod 755 "$T"
 head -c 1M /dev/zero | tee "$T/u/a" >"$T/u/b"
 chown -R 65534:65534 "$T/u"

@@ -8,6 +8,8 @@
 	CMFS_OWN_NAMESPACE=1 exec unshare -m --propagation private "$0"
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
+# shellcheck source=../lib/user.sh
+. "$LIB/user.sh"
 # shellcheck source=../lib/daemon.sh
 . "$LIB/daemon.sh"
 # shellcheck source=../lib/hostfs.sh
@@ -39,19 +41,8 @@ if [ ! -u "$(command -v fusermount3)" ]; then
 	echo "no set-user-ID fusermount3: not tried as a user"
 	exit 0
 fi
-user() {
-	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-}
-mkdir "$T/dev" "$T/u"
-mount -t tmpfs -o mode=755 none "$T/dev"
-track_mount "$T/dev"
-for node in "null 1 3" "zero 1 5" "urandom 1 9" "fuse 10 229"; do
-	# shellcheck disable=SC2086 # three words
-	mknod -m 666 "$T/dev/${node%% *}" c ${node#* } || skip "device nodes cannot be made here"
-done
-ln -s /proc/self/fd "$T/dev/fd"
-mount --bind "$T/dev" /dev
-track_mount /dev
+mkdir "$T/u"
+user_dev
 chmod 755 "$T" "$T/host"
 chown 65534:65534 "$T/u" "$T/host/img"
 cp "$(helper open_pairs)" "$T/open_pairs"
