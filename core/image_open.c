@@ -4,7 +4,6 @@
 #include "image_private.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 /* A stored value as it is on the host file; len < 0: -errno, -ENODATA for none. */
@@ -122,133 +121,6 @@ static int empty_cache(struct cmfs_backend *be, const char *path, struct cmfs_er
 	return 0;
 }
 
-/* ---- layers ---- */
-
-static bool wants_powercut(const struct cmfs_image_spec *spec)
-{
-	return spec->powercut;
-}
-
-static int wrap_powercut(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
-			 struct cmfs_backend **ret, struct cmfs_image_layers *layers,
-			 struct cmfs_err *err)
-{
-	int r = cmfs_backend_powercut_open(below, spec->powercut_memory, ret, err);
-
-	if (r == 0)
-		layers->powercut = cmfs_backend_powercut_state(*ret);
-	return r;
-}
-
-static bool wants_write_log(const struct cmfs_image_spec *spec)
-{
-	return spec->log_writes;
-}
-
-static int wrap_write_log(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
-			  struct cmfs_backend **ret, struct cmfs_image_layers *layers,
-			  struct cmfs_err *err)
-{
-	int r = cmfs_write_log_create(spec->log_writes, &layers->write_log, err);
-
-	return r < 0 ? r : cmfs_backend_write_log_open(below, layers->write_log, ret, err);
-}
-
-static bool wants_faults(const struct cmfs_image_spec *spec)
-{
-	return spec->faults;
-}
-
-static int wrap_faults(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
-		       struct cmfs_backend **ret, struct cmfs_image_layers *layers,
-		       struct cmfs_err *err)
-{
-	layers->faults = cmfs_faults_create();
-	if (!layers->faults)
-		return cmfs_err_set(err, -ENOMEM, "out of memory");
-	cmfs_faults_set(layers->faults, spec->faults);
-	return cmfs_backend_fault_open(below, layers->faults, ret, err);
-}
-
-/*
- * What can lie between an image and its file, from the bottom up. Each wraps the
- * opening below it, and reopens it when it is reopened.
- */
-static const struct layer {
-	const char *name; /* as its option has it */
-	bool (*wanted)(const struct cmfs_image_spec *spec);
-	/* @ret owns @below if 0 is returned. */
-	int (*wrap)(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
-		    struct cmfs_backend **ret, struct cmfs_image_layers *layers,
-		    struct cmfs_err *err);
-} layers[] = {
-	{ "powercut=on", wants_powercut, wrap_powercut },
-	{ "log-writes", wants_write_log, wrap_write_log },
-	{ "fault", wants_faults, wrap_faults },
-};
-
-/* @be: the file's opening, and then the topmost layer's. */
-static int open_layers(const struct cmfs_image_spec *spec, struct cmfs_backend **be,
-		       struct cmfs_image_layers *ret, struct cmfs_err *err)
-{
-	struct cmfs_err why;
-
-	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
-		size_t n = strlen(ret->names);
-		int r;
-
-		if (!layers[i].wanted(spec))
-			continue;
-		r = layers[i].wrap(spec, *be, be, ret, &why);
-		if (r < 0)
-			return cmfs_err_set(err, r, "%s: %s: %s", spec->path, layers[i].name,
-					    why.msg);
-		snprintf(ret->names + n, sizeof(ret->names) - n, "%s%s", n ? ", " : "",
-			 layers[i].name);
-	}
-	return 0;
-}
-
-const char *cmfs_image_layers(struct cmfs_image *image)
-{
-	return image->layers.names;
-}
-
-struct cmfs_write_log *cmfs_image_write_log(struct cmfs_image *image)
-{
-	return image->layers.write_log;
-}
-
-struct cmfs_faults *cmfs_image_faults(struct cmfs_image *image)
-{
-	return image->layers.faults;
-}
-
-struct cmfs_image_layers cmfs_image_share_layers(const struct cmfs_image_layers *stack)
-{
-	if (stack->write_log)
-		cmfs_write_log_ref(stack->write_log);
-	if (stack->faults)
-		cmfs_faults_ref(stack->faults);
-	return *stack;
-}
-
-void cmfs_image_release_layers(struct cmfs_image_layers *stack)
-{
-	cmfs_write_log_unref(stack->write_log); /* who looks at the result has another */
-	cmfs_faults_unref(stack->faults);
-}
-
-/* P10: nothing is left of what has come to nothing. */
-static void drop_layers(struct cmfs_image_layers *stack)
-{
-	if (stack->write_log)
-		cmfs_write_log_drop(stack->write_log);
-	cmfs_image_release_layers(stack);
-}
-
-/* ---- opening ---- */
-
 /* What a killed cmfs left is cleared; then what this one needs is set. */
 static int start_sync_flag(struct cmfs_image *image, const struct cmfs_image_spec *spec,
 			   struct cmfs_err *err)
@@ -298,12 +170,12 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	if (r == 0)
 		r = empty_cache(be, spec->path, err);
 	if (r == 0)
-		r = open_layers(spec, &be, &stack, err);
+		r = cmfs_image_open_layers(spec, &be, &stack, err);
 	if (r == 0)
 		r = cmfs_image_create(be, mode, &image, err);
 	if (r < 0) {
 		cmfs_backend_close(be);
-		drop_layers(&stack);
+		cmfs_image_drop_layers(&stack);
 		return r;
 	}
 	image->source = source;

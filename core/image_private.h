@@ -2,9 +2,8 @@
 #ifndef CMFS_IMAGE_PRIVATE_H
 #define CMFS_IMAGE_PRIVATE_H
 
-#include "cmfs/fault.h"
 #include "cmfs/image.h"
-#include "cmfs/write_log.h"
+#include "cmfs/image_spec.h"
 #include "gate.h"
 #include "range_lock.h"
 #include "verdict.h"
@@ -18,7 +17,7 @@ struct cmfs_image_source {
 	bool persist, fixed;
 };
 
-/* What lies between the image and its file, from -o options (image_open.c). */
+/* What lies between the image and its file, from the spec (image_layers.c). */
 struct cmfs_image_layers {
 	char names[96];			/* "powercut=on", from the bottom up; "" for none */
 	struct cmfs_powercut *powercut; /* NULL: not there; lives as long as the image's backend */
@@ -80,6 +79,16 @@ int cmfs_image_update_sync_flag(struct cmfs_image *image, const struct cmfs_cach
 
 /* Clear it at the end, if nobody needs it who goes on without us. close() follows. */
 void cmfs_image_finish_sync_flag(struct cmfs_image *image);
+
+/*
+ * Put the layers that @spec wants on @be: the place's opening, and then the topmost
+ * layer's. @ret: empty before; on failure, too, cmfs_image_drop_layers() is due.
+ */
+int cmfs_image_open_layers(const struct cmfs_image_spec *spec, struct cmfs_backend **be,
+			   struct cmfs_image_layers *ret, struct cmfs_err *err);
+
+/* P10: leave nothing of what has come to nothing. */
+void cmfs_image_drop_layers(struct cmfs_image_layers *layers);
 
 /* The same for another image on the same layers. */
 struct cmfs_image_layers cmfs_image_share_layers(const struct cmfs_image_layers *layers);
