@@ -39,6 +39,7 @@ struct file_backend {
 	int exact_fd;		     /* without O_DIRECT; -1 unless direct and writable */
 	_Atomic uint64_t size_floor; /* of a direct file: it is known to be this long */
 	struct cmfs_host_sync *sync; /* shared by all that were reopened from one */
+	struct cmfs_host_options options;
 };
 
 static struct file_backend *to_file(struct cmfs_backend *be)
@@ -131,7 +132,8 @@ static struct proc_path proc_path(int fd)
 
 /* @path is what to open, @name what to call it in messages; takes @sync over. */
 static int open_file(const char *path, const char *name, const struct cmfs_open_how *how,
-		     struct cmfs_host_sync *sync, struct cmfs_backend **ret, struct cmfs_err *err)
+		     const struct cmfs_host_options *options, struct cmfs_host_sync *sync,
+		     struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct file_backend *f = malloc(sizeof(*f));
 	int r;
@@ -146,6 +148,7 @@ static int open_file(const char *path, const char *name, const struct cmfs_open_
 		.fd = open(path, open_flags(how)),
 		.exact_fd = -1,
 		.sync = sync,
+		.options = *options,
 	};
 	if (!f->path || !f->sync) {
 		r = cmfs_err_set(err, -ENOMEM, "%s: out of memory", name);
@@ -177,8 +180,11 @@ close:
 }
 
 int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
-			   struct cmfs_backend **ret, struct cmfs_err *err)
+			   const struct cmfs_host_options *options, struct cmfs_backend **ret,
+			   struct cmfs_err *err)
 {
+	static const struct cmfs_host_options defaults = { 0 };
+
 	/* O_PATH: opening a FIFO would block, opening a device may act on it. */
 	int fd = open(path, O_PATH | O_CLOEXEC), r;
 	struct stat st;
@@ -192,7 +198,8 @@ int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 	else if (!S_ISREG(st.st_mode))
 		r = cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
 	else
-		r = open_file(proc_path(fd).text, path, how, cmfs_host_sync_create(), ret, err);
+		r = open_file(proc_path(fd).text, path, how, options ? options : &defaults,
+			      cmfs_host_sync_create(), ret, err);
 	close(fd);
 	return r;
 }
@@ -202,8 +209,8 @@ static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 {
 	struct file_backend *f = to_file(be);
 
-	return open_file(proc_path(f->fd).text, f->path, how, cmfs_host_sync_ref(f->sync), ret,
-			 err);
+	return open_file(proc_path(f->fd).text, f->path, how, &f->options,
+			 cmfs_host_sync_ref(f->sync), ret, err);
 }
 
 /* ---- data ---- */

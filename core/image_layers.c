@@ -38,7 +38,7 @@ static int wrap_write_log(const struct cmfs_image_spec *spec, struct cmfs_backen
 
 static bool wants_faults(const struct cmfs_image_spec *spec)
 {
-	return spec->faults;
+	return spec->fault;
 }
 
 static int wrap_faults(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
@@ -48,7 +48,7 @@ static int wrap_faults(const struct cmfs_image_spec *spec, struct cmfs_backend *
 	layers->faults = cmfs_faults_create();
 	if (!layers->faults)
 		return cmfs_err_set(err, -ENOMEM, "out of memory");
-	cmfs_faults_set(layers->faults, spec->faults);
+	cmfs_faults_set(layers->faults, &spec->fault_rules);
 	return cmfs_backend_fault_open(below, layers->faults, ret, err);
 }
 
@@ -68,6 +68,15 @@ static const struct layer {
 	{ "log-writes", wants_write_log, wrap_write_log },
 	{ "fault", wants_faults, wrap_faults },
 };
+
+const char *cmfs_image_spec_layer(const struct cmfs_image_spec *spec)
+{
+	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
+		if (layers[i].wanted(spec))
+			return layers[i].name;
+	}
+	return NULL;
+}
 
 int cmfs_image_open_layers(const struct cmfs_image_spec *spec, struct cmfs_backend **be,
 			   struct cmfs_image_layers *ret, struct cmfs_err *err)

@@ -2,6 +2,7 @@
 /* Opening an image, and where its mode comes from (image_spec.h). */
 #include "cmfs/image_spec.h"
 #include "image_private.h"
+#include "place.h"
 
 #include <errno.h>
 #include <string.h>
@@ -161,7 +162,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	bool stored;
 	int r;
 
-	r = cmfs_backend_file_open(spec->path, &how, &be, err);
+	r = cmfs_place_open(spec, &how, &be, err);
 	if (r < 0)
 		return r;
 	r = open_in_mode(spec, &source, &be, &mode, &stored, err);

@@ -22,10 +22,11 @@
 #define CMFS_FIRST_IMAGE (FUSE_ROOT_ID + 1)
 
 struct cmfs_file {
-	const char *name; /* in the root directory; points into the command line */
+	const char *name; /* in the root directory; points into the options */
 	dev_t host_dev;	  /* identity of the host file */
 	ino_t host_ino;
 	int backing_id;	      /* see passthrough.h; < 0: none, -errno; constant once ready */
+	bool sync_flag;	      /* syncflag=on, of no use without passthrough */
 	bool writeback_cache; /* the kernel acknowledges cached writes by itself */
 
 	struct cmfs_write_log *write_log; /* constant; NULL: none; a reference */
@@ -48,7 +49,6 @@ struct cmfs_fs {
 	struct fuse_session *se;	   /* set once the session exists */
 	struct cmfs_jobs jobs;		   /* work that requests started on threads of its own */
 	enum cmfs_passthrough passthrough; /* as wanted */
-	bool sync_flag;			   /* -o syncflag=on, of no use without passthrough */
 	bool accepted;			   /* the kernel has accepted the mount */
 	bool fixed_mode;		   /* no live switch: see choose_data_path() */
 	bool kernel_has_passthrough;

@@ -56,43 +56,33 @@ static int check_distinct(const struct cmfs_fs *fs, const struct cmfs_options *o
 			  struct cmfs_err *err)
 {
 	const struct cmfs_file *last = &fs->files[fs->file_count - 1];
-	const char *path = o->images[fs->file_count - 1];
+	const char *path = o->images[fs->file_count - 1].path;
 
 	for (const struct cmfs_file *f = fs->files; f < last; f++) {
-		const char *other = o->images[f - fs->files];
+		const char *other = o->images[f - fs->files].path;
 
-		if (f->host_dev == last->host_dev && f->host_ino == last->host_ino)
+		/* What is no file of the host's has no number. */
+		if (last->host_ino && f->host_dev == last->host_dev &&
+		    f->host_ino == last->host_ino)
 			return cmfs_err_set(err, -EINVAL, "%s and %s are the same file", other,
 					    path);
 		if (strcmp(f->name, last->name) == 0)
 			return cmfs_err_set(err, -EINVAL,
-					    "%s and %s would both be called '%s' in the mount",
+					    "%s and %s would both be called '%s' in the mount "
+					    "(--drive file=PATH,name=NAME gives another name)",
 					    other, path, last->name);
 	}
 	return 0;
 }
 
-static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const char *path,
-		      struct cmfs_err *err)
+static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o,
+		      const struct cmfs_image_spec *spec, struct cmfs_err *err)
 {
-	const struct cmfs_image_spec spec = {
-		.path = path,
-		.readonly = o->readonly,
-		.cache_given = o->cache_given,
-		.cache = o->cache,
-		.keep_sync_flag = o->sync_flag,
-		.persist = o->persist,
-		.fixed = o->fixed_mode,
-		.powercut = o->powercut,
-		.powercut_memory = o->powercut_memory,
-		.log_writes = o->log_writes,
-		.faults = o->fault ? &o->fault_rules : NULL,
-	};
 	struct cmfs_file *file = &fs->files[fs->file_count];
-	const char *slash = strrchr(path, '/');
+	const char *path = spec->path;
 	struct cmfs_image *image;
 	struct stat st;
-	int r = cmfs_image_open(&spec, &image, err);
+	int r = cmfs_image_open(spec, &image, err);
 
 	if (r < 0)
 		return r;
@@ -109,7 +99,8 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o, const ch
 	r = cmfs_image_getattr(image, &st);
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: %s", path, strerror(-r));
-	file->name = slash ? slash + 1 : path;
+	file->name = cmfs_image_spec_name(spec);
+	file->sync_flag = spec->keep_sync_flag;
 	file->host_dev = st.st_dev;
 	file->host_ino = st.st_ino;
 	r = check_distinct(fs, o, err);
@@ -128,7 +119,7 @@ static int open_images(struct cmfs_fs *fs, const struct cmfs_options *o, struct 
 	if (!fs->files)
 		return cmfs_err_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < o->image_count && r == 0; i++)
-		r = open_image(fs, o, o->images[i], err);
+		r = open_image(fs, o, &o->images[i], err);
 	return r;
 }
 
@@ -210,7 +201,6 @@ static int run(const struct cmfs_options *o)
 	};
 	struct cmfs_fs fs = {
 		.passthrough = o->passthrough,
-		.sync_flag = o->sync_flag,
 		.fixed_mode = o->fixed_mode,
 		.ready = on_ready,
 		.ready_arg = &start,

@@ -2,9 +2,8 @@
 #ifndef CMFS_OPTIONS_H
 #define CMFS_OPTIONS_H
 
-#include "cmfs/cache_mode.h"
 #include "cmfs/error.h"
-#include "cmfs/fault.h"
+#include "cmfs/image_spec.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,28 +18,34 @@ enum cmfs_passthrough {
 
 /* The command line, parsed. Strings are owned here unless said otherwise. */
 struct cmfs_options {
-	char **images; /* the arguments themselves; not owned */
+	struct cmfs_image_spec defaults; /* of all images */
+	struct cmfs_image_spec *images;
 	size_t image_count;
+	const char **drives; /* texts of --drive; not owned */
+	size_t drive_count;
 	const char *mountpoint; /* not owned */
 	char *pid_file;		/* or NULL */
 	bool help, version;
 	bool foreground, debug, single_thread;
 
-	bool cache_given;
-	enum cmfs_cache_mode cache;
 	enum cmfs_passthrough passthrough;
-	bool sync_flag;
-	bool readonly;
-	bool persist, fixed_mode;
-	bool powercut, powercut_memory_given;
-	uint64_t powercut_memory; /* bytes */
-	char *log_writes;	  /* or NULL */
-	bool fault;		  /* the layer is wanted */
-	struct cmfs_fault_rules fault_rules;
+	bool readonly; /* the mount as a whole */
+	bool fixed_mode;
 	bool allow_other;
 	bool fsname_given, subtype_given;
 	char *mount_options; /* for libfuse: "a,b=c" with its escapes, or NULL */
 };
+
+/* A flag of the command line's. */
+struct cmfs_flag {
+	int letter;	  /* above 'z': it has none */
+	const char *word; /* --word, or NULL */
+	const char *arg;  /* name of its value, or NULL */
+	const char *help;
+};
+
+/** cmfs_flag() - the @i-th flag; NULL behind the last one. Constant. */
+const struct cmfs_flag *cmfs_flag(size_t i);
 
 /**
  * cmfs_options_parse() - read the command line.
@@ -51,6 +56,9 @@ struct cmfs_options {
  */
 int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct cmfs_err *err);
 void cmfs_options_finish(struct cmfs_options *options);
+
+/** cmfs_options_set_pid_file() - once, or -EINVAL. */
+int cmfs_options_set_pid_file(struct cmfs_options *options, const char *path, struct cmfs_err *err);
 
 /** cmfs_options_help() - the --help text, made of the option tables. */
 void cmfs_options_help(FILE *out);

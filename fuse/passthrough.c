@@ -97,7 +97,7 @@ int cmfs_passthrough_start(struct cmfs_fs *fs, struct cmfs_err *err)
 
 		file->backing_id = id;
 		file->writeback_cache = fs->writeback_cache;
-		if (id < 0 && (fs->passthrough == CMFS_PASSTHROUGH_ON || fs->sync_flag))
+		if (id < 0 && (fs->passthrough == CMFS_PASSTHROUGH_ON || file->sync_flag))
 			return err_refused(fs, file, id, err);
 	}
 	return 0;

@@ -139,8 +139,8 @@ static int add_arguments(struct fuse_args *args, const struct cmfs_options *o)
 	if (!o->subtype_given && fuse_opt_add_opt(&list, "subtype=cmfs") < 0)
 		goto out;
 	if (!o->fsname_given) {
-		image = realpath(o->images[0], NULL);
-		if (asprintf(&fsname, "fsname=%s", image ? image : o->images[0]) < 0) {
+		image = realpath(o->images[0].path, NULL);
+		if (asprintf(&fsname, "fsname=%s", image ? image : o->images[0].path) < 0) {
 			fsname = NULL;
 			goto out;
 		}

@@ -43,6 +43,26 @@ struct cmfs_open_how {
 	bool dsync;  /* every write at least CMFS_DURABLE_DATA (P1) */
 };
 
+/* How requests reach the host; QEMU's aio=. */
+enum cmfs_aio {
+	CMFS_AIO_THREADS,  /* preadv2(2) and pwritev2(2) of the calling thread */
+	CMFS_AIO_NATIVE,   /* libaio */
+	CMFS_AIO_IO_URING, /* liburing */
+};
+
+/* Whether QEMU's locks are taken on the host file (P8); QEMU's locking=. */
+enum cmfs_locking {
+	CMFS_LOCKING_AUTO, /* where the host can */
+	CMFS_LOCKING_ON,   /* or fail */
+	CMFS_LOCKING_OFF,
+};
+
+/* What stays the same over all openings of a place on the host. */
+struct cmfs_host_options {
+	enum cmfs_aio aio;
+	enum cmfs_locking locking;
+};
+
 /* What the backend demands of requests; fixed while it is open. */
 struct cmfs_geometry {
 	uint32_t align;	    /* offsets and lengths: bytes, power of two; 1: anything goes */
@@ -218,6 +238,7 @@ void cmfs_backend_drop_cache(struct cmfs_backend *be);
 /**
  * cmfs_backend_file_open() - a regular file as backend.
  * @path: host path; the file must exist.
+ * @options: kept for what is reopened from it; NULL: the defaults.
  * @err: filled on failure.
  *
  * Errors: those of open(2); -EOPNOTSUPP where @how asks for direct and the host
@@ -225,6 +246,7 @@ void cmfs_backend_drop_cache(struct cmfs_backend *be);
  * Source of the semantics: open(2), PROMISES' table of host open flags.
  */
 int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
-			   struct cmfs_backend **ret, struct cmfs_err *err);
+			   const struct cmfs_host_options *options, struct cmfs_backend **ret,
+			   struct cmfs_err *err);
 
 #endif

@@ -7,26 +7,85 @@
 #include "cmfs/write_log.h"
 
 /*
- * Where an image is, and where its mode comes from. In this order:
+ * Everything that is settled about an image before it is opened: where it is, and how
+ * it is to be shown. On the command line this is what QEMU's -drive is to a disk,
+ * "file=disk.raw,cache=none"; one table of keys (image_spec.c) says what there is.
+ *
+ * Where its mode comes from, in this order:
  *
  *   1. a live change (cmfs_image_change_cache()), until it is reverted;
- *   2. the mode given with the spec (-o cache=);
+ *   2. the mode given with the spec;
  *   3. the one stored on the host file as the xattr user.cmfs.cache;
  *   4. writeback.
  */
 struct cmfs_image_spec {
 	const char *path; /* of the host file */
+	const char *name; /* in the mount; NULL: the last part of the path */
 	bool readonly;
 	bool cache_given;
 	enum cmfs_cache_mode cache; /* if given */
-	bool keep_sync_flag;	    /* the host's sync flag serves writethrough */
-	bool persist;		    /* live changes are stored on the host file */
-	bool fixed;		    /* no live changes, and only modes without direct and dsync */
-	bool powercut;		    /* the power-cut layer, cmfs/powercut.h */
-	uint64_t powercut_memory;   /* its data in memory, in bytes; the rest goes to a file */
-	const char *log_writes;	    /* path of a new write log, cmfs/write_log.h; NULL: none */
-	const struct cmfs_fault_rules *faults; /* the first ones, cmfs/fault.h; NULL: no layer */
+	struct cmfs_host_options host;
+	bool keep_sync_flag;	  /* the host's sync flag serves writethrough */
+	bool persist;		  /* live changes are stored on the host file */
+	bool fixed;		  /* no live changes, and only modes without direct and dsync */
+	bool powercut;		  /* the power-cut layer, cmfs/powercut.h */
+	uint64_t powercut_memory; /* its data in memory, in bytes; the rest goes to a file */
+	const char *log_writes;	  /* path of a new write log, cmfs/write_log.h; NULL: none */
+	bool fault;		  /* the layer for faults, cmfs/fault.h */
+	struct cmfs_fault_rules fault_rules; /* the first ones */
 };
+
+/* As the help says. */
+#define CMFS_POWERCUT_MEMORY_DEFAULT (UINT64_C(256) * 1024 * 1024)
+
+/* What is so unless the command line says otherwise. */
+#define CMFS_IMAGE_SPEC_INITIALIZER                                                                \
+	((struct cmfs_image_spec){ .powercut_memory = CMFS_POWERCUT_MEMORY_DEFAULT })
+
+/* A key of the command line's, for help and messages. */
+struct cmfs_image_key {
+	const char *name;
+	const char *arg; /* name of its value */
+	const char *help;
+	bool of_one; /* makes no sense for all images at once */
+};
+
+/** cmfs_image_key() - the @i-th key; NULL behind the last one. Constant. */
+const struct cmfs_image_key *cmfs_image_key(size_t i);
+
+/**
+ * cmfs_image_spec_set() - set one key.
+ * @key: its name, in the table.
+ * @value: NULL: none was given, as in "readonly", which is "readonly=on".
+ * @err: filled on failure: names the key, the value and what works.
+ *
+ * Returns 0, -EINVAL or -ENOMEM. @spec owns what was set
+ * in this way: cmfs_image_spec_finish() frees it.
+ */
+int cmfs_image_spec_set(struct cmfs_image_spec *spec, const char *key, const char *value,
+			struct cmfs_err *err);
+
+/**
+ * cmfs_image_spec_parse() - set the keys of "file=disk.raw,cache=none", as in QEMU's
+ * -drive: a doubled comma is one in a value.
+ *
+ * @spec: the defaults, and then the image. Errors as above, and a missing file=.
+ */
+int cmfs_image_spec_parse(struct cmfs_image_spec *spec, const char *text, struct cmfs_err *err);
+
+/** cmfs_image_spec_check() - is it without contradictions? 0 or -EINVAL. */
+int cmfs_image_spec_check(const struct cmfs_image_spec *spec, struct cmfs_err *err);
+
+/** cmfs_image_spec_copy() - @ret: with strings of its own. 0 or -ENOMEM. */
+int cmfs_image_spec_copy(const struct cmfs_image_spec *spec, struct cmfs_image_spec *ret);
+
+void cmfs_image_spec_finish(struct cmfs_image_spec *spec);
+
+/** cmfs_image_spec_name() - its name in the mount; @spec's own. */
+const char *cmfs_image_spec_name(const struct cmfs_image_spec *spec);
+
+/** cmfs_image_spec_layer() - the first option that puts a layer on its place, or NULL. */
+const char *cmfs_image_spec_layer(const struct cmfs_image_spec *spec);
 
 /* The key under which a mode is stored, and under which fuse/ shows it. */
 #define CMFS_CACHE_XATTR "user.cmfs.cache"

@@ -25,7 +25,7 @@ static struct cmfs_backend *open_file(const char *path, enum cmfs_cache_mode mod
 	struct cmfs_backend *be;
 	struct cmfs_err err = { "" };
 
-	if (cmfs_backend_file_open(path, &how, &be, &err) < 0)
+	if (cmfs_backend_file_open(path, &how, NULL, &be, &err) < 0)
 		fail_msg("%s", err.msg);
 	return be;
 }
@@ -175,13 +175,13 @@ static void check_refused(const char *path, enum cmfs_cache_mode mode, bool read
 	struct cmfs_err err = { "" };
 	const size_t before = host_descriptors();
 
-	assert_int_equal(cmfs_backend_file_open(path, &how, &be, &err), error);
+	assert_int_equal(cmfs_backend_file_open(path, &how, NULL, &be, &err), error);
 	assert_ptr_equal(be, untouched);
 	assert_non_null(strstr(err.msg, path));
 	if (!strstr(err.msg, word))
 		fail_msg("\"%s\" does not say \"%s\"", err.msg, word);
 	assert_null(strchr(err.msg, '\n'));
-	assert_int_equal(cmfs_backend_file_open(path, &how, &be, NULL), error);
+	assert_int_equal(cmfs_backend_file_open(path, &how, NULL, &be, NULL), error);
 	assert_int_equal(host_descriptors(), before);
 }
 

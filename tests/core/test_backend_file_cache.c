@@ -17,7 +17,7 @@ static struct cmfs_image *open_image(const char *path, enum cmfs_cache_mode mode
 	struct cmfs_backend *be;
 	struct cmfs_err err = { "" };
 
-	if (cmfs_backend_file_open(path, &how, &be, &err) < 0)
+	if (cmfs_backend_file_open(path, &how, NULL, &be, &err) < 0)
 		fail_msg("%s", err.msg);
 	assert_int_equal(cmfs_image_create(be, mode, &image, NULL), 0);
 	return image;

@@ -60,7 +60,7 @@ static void check_lost_write_is_reported(enum cmfs_cache_mode mode, uint64_t off
 
 	assert_non_null(buf);
 	make_failing_device();
-	assert_int_equal(cmfs_backend_file_open(host_path("mnt/image"), &how, &be, NULL), 0);
+	assert_int_equal(cmfs_backend_file_open(host_path("mnt/image"), &how, NULL, &be, NULL), 0);
 	assert_int_equal(cmfs_image_create(be, mode, &image, NULL), 0);
 	write = cmfs_image_write(image, buf, len, off, CMFS_VOLATILE);
 	flush = cmfs_image_flush(image, true);

@@ -33,11 +33,11 @@ static void test_images_and_mountpoint_are_told_apart(void **state)
 
 	assert_int_equal(0, parse(&o, &err, argv));
 	assert_int_equal(2, o.image_count);
-	assert_string_equal("a.img", o.images[0]);
-	assert_string_equal("b.img", o.images[1]);
+	assert_string_equal("a.img", o.images[0].path);
+	assert_string_equal("b.img", o.images[1].path);
 	assert_string_equal("/mnt", o.mountpoint);
-	assert_false(o.cache_given);
-	assert_int_equal(CMFS_CACHE_WRITEBACK, o.cache);
+	assert_false(o.defaults.cache_given);
+	assert_int_equal(CMFS_CACHE_WRITEBACK, o.defaults.cache);
 	assert_null(o.mount_options);
 	cmfs_options_finish(&o);
 }
@@ -51,8 +51,8 @@ static void test_options_behind_the_arguments_count_as_mount_fuse_passes_them(vo
 
 	assert_int_equal(0, parse(&o, &err, argv));
 	assert_int_equal(1, o.image_count);
-	assert_true(o.cache_given);
-	assert_int_equal(CMFS_CACHE_DIRECTSYNC, o.cache);
+	assert_true(o.defaults.cache_given);
+	assert_int_equal(CMFS_CACHE_DIRECTSYNC, o.defaults.cache);
 	assert_true(o.foreground && o.single_thread);
 	assert_string_equal("pid", o.pid_file);
 	assert_string_equal("rw,nosuid", o.mount_options);
@@ -73,7 +73,7 @@ static void test_every_mode_and_its_alias_is_accepted(void **state)
 
 			snprintf(text, sizeof(text), "cache=%s", names[n]);
 			assert_int_equal(0, parse(&o, &err, argv));
-			assert_int_equal(i, o.cache);
+			assert_int_equal(i, o.defaults.cache);
 			cmfs_options_finish(&o);
 		}
 	}
@@ -94,7 +94,7 @@ static void test_options_of_fstab_are_swallowed(void **state)
 
 	assert_int_equal(0, parse(&o, &err, argv));
 	assert_null(o.mount_options);
-	assert_int_equal(CMFS_CACHE_NONE, o.cache);
+	assert_int_equal(CMFS_CACHE_NONE, o.defaults.cache);
 	cmfs_options_finish(&o);
 }
 
@@ -117,7 +117,7 @@ static void test_ro_is_ours_and_the_kernels(void **state)
 	struct cmfs_err err;
 
 	assert_int_equal(0, parse(&o, &err, argv));
-	assert_true(o.readonly && o.allow_other && o.persist);
+	assert_true(o.readonly && o.allow_other && o.defaults.persist);
 	assert_string_equal("ro,allow_other", o.mount_options);
 	cmfs_options_finish(&o);
 }
@@ -147,9 +147,9 @@ static void test_faults_are_off_on_or_rules(void **state)
 
 		snprintf(text, sizeof(text), "%s", cases[i].text);
 		assert_int_equal(0, parse(&o, &err, argv));
-		assert_int_equal(cases[i].layer, o.fault);
-		assert_int_equal(cases[i].rules, o.fault_rules.count);
-		assert_null(o.log_writes);
+		assert_int_equal(cases[i].layer, o.defaults.fault);
+		assert_int_equal(cases[i].rules, o.defaults.fault_rules.count);
+		assert_null(o.defaults.log_writes);
 		cmfs_options_finish(&o);
 	}
 }
@@ -161,7 +161,7 @@ static void test_a_log_s_name_may_have_a_comma(void **state)
 	struct cmfs_err err;
 
 	assert_int_equal(0, parse(&o, &err, argv));
-	assert_string_equal("/a,b", o.log_writes);
+	assert_string_equal("/a,b", o.defaults.log_writes);
 	cmfs_options_finish(&o);
 }
 
@@ -186,10 +186,34 @@ static void test_sizes_are_read_with_their_units(void **state)
 
 		snprintf(text, sizeof(text), "powercut-memory=%s,powercut=on", sizes[i].text);
 		assert_int_equal(0, parse(&o, &err, argv));
-		assert_true(o.powercut);
-		assert_int_equal(sizes[i].bytes, o.powercut_memory);
+		assert_true(o.defaults.powercut);
+		assert_int_equal(sizes[i].bytes, o.defaults.powercut_memory);
 		cmfs_options_finish(&o);
 	}
+}
+
+static void test_a_drive_has_its_own_keys_over_the_defaults(void **state)
+{
+	char *argv[MAX_ARGS] = { "cmfs",  "--drive", "file=/a,,b,cache=none,name=x",
+				 "c.img", "--drive", "cache=off,readonly,file=d",
+				 "/mnt",  "-o",	     "cache=unsafe,persist",
+				 NULL };
+	struct cmfs_options o;
+	struct cmfs_err err;
+
+	assert_int_equal(0, parse(&o, &err, argv));
+	assert_int_equal(3, o.image_count);
+	assert_string_equal("c.img", o.images[0].path);
+	assert_int_equal(CMFS_CACHE_UNSAFE, o.images[0].cache);
+	assert_false(o.images[0].readonly);
+	assert_string_equal("/a,b", o.images[1].path);
+	assert_string_equal("x", cmfs_image_spec_name(&o.images[1]));
+	assert_int_equal(CMFS_CACHE_NONE, o.images[1].cache);
+	assert_string_equal("d", cmfs_image_spec_name(&o.images[2]));
+	assert_int_equal(CMFS_CACHE_NONE, o.images[2].cache);
+	assert_true(o.images[2].readonly && o.images[2].persist);
+	assert_string_equal("/mnt", o.mountpoint);
+	cmfs_options_finish(&o);
 }
 
 /* Each wrong command line, and what its message must name. */
@@ -202,13 +226,13 @@ static const struct wrong {
 	{ { "cmfs", "-o", "cache=writeBack", "a", "b", NULL }, "writeBack" },
 	{ { "cmfs", "-o", "cache=", "a", "b", NULL }, "directsync" },
 	{ { "cmfs", "-o", "cache", "a", "b", NULL }, "needs a value" },
-	{ { "cmfs", "-o", "persist=1", "a", "b", NULL }, "takes no value" },
+	{ { "cmfs", "-o", "persist=1", "a", "b", NULL }, "persist=1" },
 	{ { "cmfs", "-o", "ro,cachee=none", "a", "b", NULL }, "cachee" },
 	{ { "cmfs", "-o", "max_read=4096", "a", "b", NULL }, "max_read" },
 	{ { "cmfs", "-o", "powercut=yes", "a", "b", NULL }, "powercut=yes" },
 	{ { "cmfs", "-o", "powercut=on,powercut-memory=1T", "a", "b", NULL }, "1T" },
 	{ { "cmfs", "-o", "powercut=on,powercut-memory=-1", "a", "b", NULL }, "-1" },
-	{ { "cmfs", "-o", "powercut=on,powercut-memory=", "a", "b", NULL }, "memory=:" },
+	{ { "cmfs", "-o", "powercut=on,powercut-memory=", "a", "b", NULL }, "memory=" },
 	{ { "cmfs", "-o", "powercut=on,powercut-memory=17179869184G", "a", "b", NULL },
 	  "multiples" },
 	{ { "cmfs", "-o", "powercut-memory=1M", "a", "b", NULL }, "powercut=on" },
@@ -220,11 +244,20 @@ static const struct wrong {
 	{ { "cmfs", "-o", "fault=write:EIOO", "a", "b", NULL }, "EIOO" },
 	{ { "cmfs", "-o", "fault=on,passthrough=on", "a", "b", NULL }, "passthrough=on" },
 	{ { "cmfs", "-o", "fault=read:EIO,syncflag=on", "a", "b", NULL }, "syncflag=on" },
-	{ { "cmfs", "-o", "log-writes=", "a", "b", NULL }, "file" },
-	{ { "cmfs", "-o", "log-writes=l,ro", "a", "b", NULL }, "ro" },
+	{ { "cmfs", "-o", "log-writes=", "a", "b", NULL }, "FILE" },
+	{ { "cmfs", "-o", "log-writes=l,ro", "a", "b", NULL }, "read-only" },
 	{ { "cmfs", "-o", "log-writes=l,fixed-mode", "a", "b", NULL }, "fixed-mode" },
 	{ { "cmfs", "-o", "log-writes=l,passthrough=on", "a", "b", NULL }, "passthrough=on" },
-	{ { "cmfs", "-o", "log-writes=l", "a", "b", "c", NULL }, "2 are given" },
+	{ { "cmfs", "-o", "log-writes=l", "a", "b", "c", NULL }, "a and b" },
+	{ { "cmfs", "-o", "file=x", "a", "b", NULL }, "--drive" },
+	{ { "cmfs", "-o", "name=x", "a", "b", NULL }, "--drive" },
+	{ { "cmfs", "-o", "ro", "--drive", "file=x,readonly=off", "b", NULL }, "readonly=off" },
+	{ { "cmfs", "--drive", "cache=none", "b", NULL }, "file=" },
+	{ { "cmfs", "--drive", "file=x,cache=non", "b", NULL }, "cache=non" },
+	{ { "cmfs", "--drive", "file=x,cachee=none", "b", NULL }, "cachee" },
+	{ { "cmfs", "--drive", "file=x,name=a/b", "b", NULL }, "a/b" },
+	{ { "cmfs", "--drive", "file=x", NULL }, "mountpoint" },
+	{ { "cmfs", "a", "b", "--drive", NULL }, "--drive" },
 	{ { "cmfs", "-z", "a", "b", NULL }, "-z" },
 	{ { "cmfs", "--verbose", "a", "b", NULL }, "--verbose" },
 	{ { "cmfs", "a", "b", "-P", NULL }, "-P" },
@@ -272,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_faults_are_off_on_or_rules),
 		cmocka_unit_test(test_a_log_s_name_may_have_a_comma),
 		cmocka_unit_test(test_sizes_are_read_with_their_units),
+		cmocka_unit_test(test_a_drive_has_its_own_keys_over_the_defaults),
 		cmocka_unit_test(test_wrong_command_lines_name_what_is_wrong),
 		cmocka_unit_test(test_help_and_version_need_no_arguments),
 	};

@@ -67,7 +67,7 @@ refused 2 "cache=.*$all" -o cache= img mnt
 refused 2 "cache.*value" -o cache img mnt
 refused 2 "fsname.*value" -o fsname img mnt
 refused 2 "ro=1.*no value" -o ro=1 img mnt
-refused 2 "persist=yes.*no value" -o persist=yes img mnt
+refused 2 "persist=yes.*off, on" -o persist=yes img mnt
 
 # The images: 1.
 refused 1 "missing: .*No such file" missing mnt

@@ -39,12 +39,17 @@ words() {
 }
 
 # Flags: "-P FILE", "-h, --help".
-sed -n '/^usage/,/^mount options/s/^  \(-[^ ].*\)/\1/p' "$T/help" | sed 's/   *.*//' |
+sed -n '/^usage/,/^keys of an image/s/^  \(-[^ ].*\)/\1/p' "$T/help" | sed 's/   *.*//' |
 	sed -E 's/OPT\[.*/OPTION/' | sort >"$T/flags"
 page_part Flags | sed -n 's/^\.It Fl //p' |
-	sed -E 's/^(.) , -/-\1, --/; s/^([^-])/-\1/; s/ Ns .*//; s/ Ar (.*)/ \U\1/' |
+	sed -E 's/^(.) , -/-\1, --/; s/^([^-])/-\1/; s/^-([a-z]{2})/--\1/; s/ Ns .*//; s/ Ar (.*)/ \U\1/' |
 	sort >"$T/man-flags"
 same flags "$T/flags" "$T/man-flags"
+
+help_block '^keys of an image' '^mount options' | sed -n 's/^  \([^ ][^ ]*\) .*/\1/p' |
+	sort >"$T/image-keys"
+page_part "Keys of an image" | grep '^\.It Cm' | words | sort >"$T/man-image-keys"
+same "keys of an image" "$T/image-keys" "$T/man-image-keys"
 
 help_block '^mount options' 'to libfuse:' | sed -n 's/^  \([^ ][^ ]*\) .*/\1/p' | sort >"$T/options"
 page_part "Mount options" | grep '^\.It Cm' | words | sort >"$T/man-options"
@@ -80,7 +85,7 @@ sed -n 's/^\t\[CMFS_CACHE_.*{ "\([a-z]*\)", *\([^,]*\), *\.direct = \([a-z]*\), 
 	}' >"$T/modes"
 expect "$modes" "$(cut -d ' ' -f 1 "$T/modes" | xargs)" "the modes in the source"
 tr -s ' \n' ' ' <"$T/help" |
-	grep -qF "images: $(cut -d ' ' -f 1 "$T/modes" | xargs | sed 's/ /, /g') (" ||
+	grep -qF "mode: $(cut -d ' ' -f 1 "$T/modes" | xargs | sed 's/ /, /g') (" ||
 	fail "--help names other modes"
 
 # shellcheck disable=SC2016 # a backtick is meant

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The kinds of places that an image may live in, and how to tell them apart. */
+#include "place.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * What an image's path leads to. What is no path at all, and so nothing that can be
+ * looked at, has the mode 0.
+ */
+static int look_at(const char *path, struct stat *ret, struct cmfs_err *err)
+{
+	if (stat(path, ret) < 0)
+		return cmfs_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
+	return 0;
+}
+
+static bool is_file(const struct cmfs_image_spec *spec, const struct stat *st)
+{
+	return S_ISREG(st->st_mode);
+}
+
+static int open_file(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
+		     struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	return cmfs_backend_file_open(spec->path, how, &spec->host, ret, err);
+}
+
+/* The first one that fits is it. */
+static const struct place {
+	bool (*is)(const struct cmfs_image_spec *spec, const struct stat *st);
+	int (*open)(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
+		    struct cmfs_backend **ret, struct cmfs_err *err);
+} places[] = {
+	{ is_file, open_file },
+};
+
+int cmfs_place_open(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
+		    struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	struct stat st;
+	int r = look_at(spec->path, &st, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		if (places[i].is(spec, &st))
+			return places[i].open(spec, how, ret, err);
+	}
+	if (S_ISDIR(st.st_mode))
+		return cmfs_err_set(err, -EISDIR, "%s: is a directory, not an image", spec->path);
+	return cmfs_err_set(err, -EINVAL, "%s: is not a regular file", spec->path);
+}
