@@ -19,16 +19,15 @@
  */
 #include "cmfs/backend.h"
 #include "host_fs.h"
+#include "host_io.h"
 #include "host_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -49,21 +48,7 @@ static struct file_backend *to_file(struct cmfs_backend *be)
 
 static const struct cmfs_backend_ops file_ops;
 
-static int result(int r)
-{
-	return r < 0 ? -errno : 0;
-}
-
-/* A signal that ends our wait for requests may come into a call, too. */
-#define RETRIED(call) result((int)TEMP_FAILURE_RETRY(call))
-
 /* ---- open, reopen, close ---- */
-
-static int open_flags(const struct cmfs_open_how *how)
-{
-	return (how->readonly ? O_RDONLY : O_RDWR) | (how->direct ? O_DIRECT : 0) |
-	       (how->dsync ? O_DSYNC : 0) | O_CLOEXEC;
-}
 
 static int err_no_direct(const char *path, int fd, struct cmfs_err *err)
 {
@@ -117,19 +102,6 @@ static void file_close(struct cmfs_backend *be)
 	free(f);
 }
 
-/* The inode behind @fd (which may be O_PATH) once more, whatever its path is now. */
-struct proc_path {
-	char text[32];
-};
-
-static struct proc_path proc_path(int fd)
-{
-	struct proc_path p;
-
-	snprintf(p.text, sizeof(p.text), "/proc/self/fd/%d", fd);
-	return p;
-}
-
 /* @path is what to open, @name what to call it in messages; takes @sync over. */
 static int open_file(const char *path, const char *name, const struct cmfs_open_how *how,
 		     const struct cmfs_host_options *options, struct cmfs_host_sync *sync,
@@ -145,7 +117,7 @@ static int open_file(const char *path, const char *name, const struct cmfs_open_
 	*f = (struct file_backend){
 		.base = { .ops = &file_ops, .how = *how, .geo = { 1, 1, 1 } },
 		.path = strdup(name),
-		.fd = open(path, open_flags(how)),
+		.fd = open(path, cmfs_host_open_flags(how)),
 		.exact_fd = -1,
 		.sync = sync,
 		.options = *options,
@@ -166,7 +138,7 @@ static int open_file(const char *path, const char *name, const struct cmfs_open_
 		}
 	}
 	if (how->direct && !how->readonly) {
-		f->exact_fd = open(path, open_flags(how) & ~O_DIRECT);
+		f->exact_fd = open(path, cmfs_host_open_flags(how) & ~O_DIRECT);
 		if (f->exact_fd < 0) {
 			r = err_open(path, name, how, -errno, err);
 			goto close;
@@ -198,7 +170,7 @@ int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 	else if (!S_ISREG(st.st_mode))
 		r = cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
 	else
-		r = open_file(proc_path(fd).text, path, how, options ? options : &defaults,
+		r = open_file(cmfs_host_path(fd).text, path, how, options ? options : &defaults,
 			      cmfs_host_sync_create(), ret, err);
 	close(fd);
 	return r;
@@ -209,7 +181,7 @@ static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 {
 	struct file_backend *f = to_file(be);
 
-	return open_file(proc_path(f->fd).text, f->path, how, &f->options,
+	return open_file(cmfs_host_path(f->fd).text, f->path, how, &f->options,
 			 cmfs_host_sync_ref(f->sync), ret, err);
 }
 
@@ -217,72 +189,13 @@ static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 
 static int file_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len)
 {
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(to_file(be)->fd, (char *)buf + done, len - done, off + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		done += n;
-		/* A direct read that ends inside a block has met the end of the file. */
-		if (n == 0 || done % be->geo.align != 0)
-			break;
-	}
-	*ret_len = done;
-	return 0;
+	return cmfs_host_read(to_file(be)->fd, be->geo.align, buf, len, off, ret_len);
 }
 
-static int rwf_flags(const struct cmfs_backend *be, enum cmfs_durability durability)
-{
-	switch (durability) {
-	case CMFS_VOLATILE:
-		break;
-	case CMFS_DURABLE_DATA:
-		return be->how.dsync ? 0 : RWF_DSYNC;
-	case CMFS_DURABLE_ALL:
-		return RWF_SYNC;
-	}
-	return 0;
-}
-
-static int write_all(int fd, const char *buf, size_t len, uint64_t off, int flags)
-{
-	while (len > 0) {
-		struct iovec iov = { .iov_base = (char *)buf, .iov_len = len };
-		ssize_t n = pwritev2(fd, &iov, 1, off, flags);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO; /* UNTESTED: write(2) knows no such answer for files */
-		buf += n;
-		len -= n;
-		off += n;
-	}
-	return 0;
-}
-
-/*
- * Leave nothing of [off, off + len) in the page cache of a direct file (P6).
- * Best effort: an error here costs memory, not data. It must not take that error
- * from the next flush, which has to report it: sync_file_range(2) marks an error
- * as seen by its descriptor, so it gets the one that is never flushed.
- */
+/* By the descriptor that is never flushed: it may be told of an error. */
 static void settle(struct file_backend *f, uint64_t off, uint64_t len)
 {
-	uint64_t page = f->base.geo.exact_block;
-	uint64_t start = off - off % page, end = off + len + page - 1;
-
-	end -= end % page;
-	sync_file_range(f->exact_fd, start, end - start,
-			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-				SYNC_FILE_RANGE_WAIT_AFTER);
-	posix_fadvise(f->exact_fd, start, end - start, POSIX_FADV_DONTNEED);
+	cmfs_host_settle(f->exact_fd, f->base.geo.exact_block, off, len);
 }
 
 /*
@@ -309,7 +222,7 @@ static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint
 	struct file_backend *f = to_file(be);
 	bool may_grow = be->how.direct && off > atomic_load(&f->size_floor);
 	uint64_t old_size = may_grow ? size_or_zero(f) : off;
-	int r = write_all(f->fd, buf, len, off, rwf_flags(be, durability));
+	int r = cmfs_host_write(f->fd, buf, len, off, cmfs_host_rwf(&be->how, durability));
 
 	if (r < 0 || !may_grow)
 		return r;
@@ -321,15 +234,12 @@ static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint
 
 static int file_flush(struct cmfs_backend *be, bool datasync)
 {
-	int fd = to_file(be)->fd;
-
-	return datasync ? RETRIED(fdatasync(fd)) : RETRIED(fsync(fd));
+	return cmfs_host_flush(to_file(be)->fd, datasync);
 }
 
-/* Waits for what is on its way, starts nothing. */
 static int file_check(struct cmfs_backend *be)
 {
-	return RETRIED(sync_file_range(to_file(be)->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE));
+	return cmfs_host_check(to_file(be)->fd);
 }
 
 static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
@@ -337,7 +247,7 @@ static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len
 {
 	struct file_backend *f = to_file(be);
 	uint64_t old_size = size_or_zero(f);
-	int r = write_all(f->exact_fd, buf, len, off, rwf_flags(be, durability));
+	int r = cmfs_host_write(f->exact_fd, buf, len, off, cmfs_host_rwf(&be->how, durability));
 
 	if (r < 0)
 		return r;
@@ -360,7 +270,7 @@ static int file_size(struct cmfs_backend *be, uint64_t *ret)
 
 static int file_getattr(struct cmfs_backend *be, struct stat *ret)
 {
-	return result(fstat(to_file(be)->fd, ret));
+	return cmfs_host_result(fstat(to_file(be)->fd, ret));
 }
 
 static int file_truncate(struct cmfs_backend *be, uint64_t size)
@@ -371,7 +281,7 @@ static int file_truncate(struct cmfs_backend *be, uint64_t size)
 
 	if (size < atomic_load(&f->size_floor))
 		atomic_store(&f->size_floor, size);
-	r = RETRIED(ftruncate(f->fd, size));
+	r = CMFS_HOST_RETRIED(ftruncate(f->fd, size));
 	if (r < 0)
 		return r;
 	settle_edge(f, size);
@@ -390,7 +300,7 @@ static int file_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool kee
 	struct file_backend *f = to_file(be);
 	int mode = modes[what] | (keep_size ? FALLOC_FL_KEEP_SIZE : 0);
 	uint64_t old_size = size_or_zero(f);
-	int r = RETRIED(fallocate(f->fd, mode, off, len));
+	int r = CMFS_HOST_RETRIED(fallocate(f->fd, mode, off, len));
 
 	if (r < 0)
 		return r;
@@ -455,7 +365,7 @@ static int file_wait_others(struct cmfs_backend *be)
 static int file_finish_sync(struct cmfs_backend *be)
 {
 	struct file_backend *f = to_file(be);
-	int fd = open(proc_path(f->fd).text, O_RDONLY | O_CLOEXEC), r;
+	int fd = open(cmfs_host_path(f->fd).text, O_RDONLY | O_CLOEXEC), r;
 
 	if (fd < 0)
 		return -errno;
@@ -470,22 +380,22 @@ static int file_finish_sync(struct cmfs_backend *be)
 
 static int file_chmod(struct cmfs_backend *be, mode_t mode)
 {
-	return result(fchmod(to_file(be)->fd, mode));
+	return cmfs_host_result(fchmod(to_file(be)->fd, mode));
 }
 
 static int file_chown(struct cmfs_backend *be, uid_t uid, gid_t gid)
 {
-	return result(fchown(to_file(be)->fd, uid, gid));
+	return cmfs_host_result(fchown(to_file(be)->fd, uid, gid));
 }
 
 static int file_utimens(struct cmfs_backend *be, const struct timespec times[2])
 {
-	return result(futimens(to_file(be)->fd, times));
+	return cmfs_host_result(futimens(to_file(be)->fd, times));
 }
 
 static int file_statvfs(struct cmfs_backend *be, struct statvfs *ret)
 {
-	return result(fstatvfs(to_file(be)->fd, ret));
+	return cmfs_host_result(fstatvfs(to_file(be)->fd, ret));
 }
 
 static ssize_t file_getxattr(struct cmfs_backend *be, const char *name, void *value, size_t size)
@@ -498,12 +408,12 @@ static ssize_t file_getxattr(struct cmfs_backend *be, const char *name, void *va
 static int file_setxattr(struct cmfs_backend *be, const char *name, const void *value, size_t size,
 			 int flags)
 {
-	return result(fsetxattr(to_file(be)->fd, name, value, size, flags));
+	return cmfs_host_result(fsetxattr(to_file(be)->fd, name, value, size, flags));
 }
 
 static int file_removexattr(struct cmfs_backend *be, const char *name)
 {
-	return result(fremovexattr(to_file(be)->fd, name));
+	return cmfs_host_result(fremovexattr(to_file(be)->fd, name));
 }
 
 static ssize_t file_listxattr(struct cmfs_backend *be, char *list, size_t size)
