@@ -37,7 +37,8 @@ int cmfs_backend_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how
 	int r = checked(be->ops->reopen(be, how, ret, err));
 
 	assert(r < 0 || ((*ret)->how.direct == how->direct && (*ret)->how.dsync == how->dsync &&
-			 (*ret)->how.readonly == how->readonly));
+			 (*ret)->how.readonly == how->readonly &&
+			 (*ret)->geo.fixed_size == be->geo.fixed_size));
 	return r;
 }
 
@@ -114,7 +115,7 @@ int cmfs_backend_getattr(struct cmfs_backend *be, struct stat *ret)
 
 int cmfs_backend_truncate(struct cmfs_backend *be, uint64_t size)
 {
-	assert(size <= INT64_MAX && !be->how.readonly);
+	assert(size <= INT64_MAX && !be->how.readonly && !be->geo.fixed_size);
 	return checked(be->ops->truncate(be, size));
 }
 

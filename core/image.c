@@ -44,6 +44,7 @@ int cmfs_image_create(struct cmfs_backend *be, enum cmfs_cache_mode mode, struct
 		return cmfs_err_set(err, -ENOMEM, "out of memory");
 	*image = (struct cmfs_image){
 		.readonly = be->how.readonly,
+		.fixed_size = be->geo.fixed_size,
 		.change_lock = CMFS_MUTEX_INITIALIZER,
 		.switch_lock = CMFS_MUTEX_INITIALIZER,
 		.bypass_lock = CMFS_MUTEX_INITIALIZER,
@@ -98,6 +99,11 @@ enum cmfs_cache_mode cmfs_image_cache(struct cmfs_image *image)
 bool cmfs_image_readonly(struct cmfs_image *image)
 {
 	return image->readonly;
+}
+
+bool cmfs_image_fixed_size(struct cmfs_image *image)
+{
+	return image->fixed_size;
 }
 
 const struct cmfs_cache_props *cmfs_image_props(struct cmfs_image *image)
@@ -226,18 +232,45 @@ static int write_inside(struct cmfs_image *image, const void *buf, size_t len, u
 	return r < 0 ? r : cmfs_image_check_failed(image);
 }
 
-int cmfs_image_write(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
-		     enum cmfs_durability asked)
+/*
+ * Cut @len to what a content of fixed size has room for. That it does not fit is a
+ * refusal, no failure of the image (P5), so it is found out before. Inside the gate.
+ */
+static int fit_inside(struct cmfs_image *image, uint64_t off, uint64_t *len)
 {
+	uint64_t size;
 	int r;
 
+	if (!image->fixed_size)
+		return 0;
+	r = cmfs_backend_size(image->be, &size);
+	if (r < 0)
+		return r;
+	if (off >= size)
+		return -ENOSPC;
+	if (*len > size - off)
+		*len = size - off;
+	return 0;
+}
+
+int cmfs_image_write(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
+		     enum cmfs_durability asked, size_t *ret_len)
+{
+	uint64_t fits = len;
+	int r;
+
+	*ret_len = 0;
 	if (image->readonly)
 		return -EROFS;
 	if (len == 0)
 		return 0;
 	cmfs_gate_enter(&image->gate);
-	r = write_inside(image, buf, len, off, asked);
+	r = fit_inside(image, off, &fits);
+	if (r == 0)
+		r = write_inside(image, buf, fits, off, asked);
 	cmfs_gate_leave(&image->gate);
+	if (r == 0)
+		*ret_len = fits;
 	return r;
 }
 
@@ -267,6 +300,14 @@ static int end_change(struct cmfs_image *image, const char *flush_operation, int
 	return r;
 }
 
+static int check_same_size(struct cmfs_image *image, uint64_t size)
+{
+	uint64_t now;
+	int r = cmfs_backend_size(image->be, &now);
+
+	return r < 0 ? r : size == now ? 0 : -EINVAL;
+}
+
 int cmfs_image_truncate(struct cmfs_image *image, uint64_t size)
 {
 	int r;
@@ -277,8 +318,23 @@ int cmfs_image_truncate(struct cmfs_image *image, uint64_t size)
 		return -EFBIG;
 	r = begin_change(image);
 	if (r == 0)
-		r = cmfs_align_truncate(image->be, &image->ranges, size);
+		r = image->fixed_size ? check_same_size(image, size)
+				      : cmfs_align_truncate(image->be, &image->ranges, size);
 	return end_change(image, "flush after truncate", r);
+}
+
+static int allocate_inside(struct cmfs_image *image, enum cmfs_alloc what, bool keep_size,
+			   uint64_t off, uint64_t len)
+{
+	uint64_t fits = len;
+	int r = fit_inside(image, off, &fits);
+
+	if (r == 0 && fits < len && !keep_size)
+		r = -ENOSPC;
+	if (r == -ENOSPC && keep_size)
+		return 0; /* there is nothing past the end, and nothing to come */
+	return r < 0 ? r
+		     : cmfs_align_allocate(image->be, &image->ranges, what, keep_size, off, fits);
 }
 
 int cmfs_image_allocate(struct cmfs_image *image, enum cmfs_alloc what, bool keep_size,
@@ -294,7 +350,7 @@ int cmfs_image_allocate(struct cmfs_image *image, enum cmfs_alloc what, bool kee
 		return -EFBIG;
 	r = begin_change(image);
 	if (r == 0)
-		r = cmfs_align_allocate(image->be, &image->ranges, what, keep_size, off, len);
+		r = allocate_inside(image, what, keep_size, off, len);
 	return end_change(image, "flush after fallocate", r);
 }
 
@@ -344,10 +400,12 @@ static int copy_by_hand(struct cmfs_image *src, uint64_t src_off, struct cmfs_im
 }
 
 static int copy_inside(struct cmfs_image *src, uint64_t src_off, struct cmfs_image *dst,
-		       uint64_t dst_off, size_t len, size_t *ret_len)
+		       uint64_t dst_off, uint64_t len, size_t *ret_len)
 {
 	int r = cmfs_policy_change(cmfs_image_props(dst)) ? cmfs_image_check_failed(dst) : 0;
 
+	if (r == 0)
+		r = fit_inside(dst, dst_off, &len);
 	if (r < 0)
 		return r;
 	r = cmfs_backend_copy(src->be, src_off, dst->be, dst_off, len, ret_len);

@@ -28,6 +28,7 @@ struct cmfs_image_layers {
 /* Shared by the image_*.c files, and by nobody else. */
 struct cmfs_image {
 	bool readonly;
+	bool fixed_size;		 /* constant: the content is as long as its place */
 	struct cmfs_image_source source; /* constant */
 	bool stored_cache;		 /* constant: the starting mode came from the host */
 	struct cmfs_image_layers layers; /* constant */

@@ -44,17 +44,31 @@ static int set_times(struct cmfs_image *image, const struct stat *attr, int to_s
 	return cmfs_image_utimens(image, times);
 }
 
+/*
+ * In a mount with images of fixed size the kernel truncates for O_TRUNC like this, by
+ * name and to 0 (session.c): it means nothing there, as with a device.
+ */
+static int set_size(struct cmfs_image *image, uint64_t size, const struct fuse_file_info *fi)
+{
+	bool may_be_open = !fi && size == 0;
+
+	if (may_be_open && cmfs_image_fixed_size(image))
+		return cmfs_image_readonly(image) ? -EROFS : 0;
+	return cmfs_image_truncate(image, size);
+}
+
 #define OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
 #define TIMES                                                                                      \
 	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |                     \
 	 FUSE_SET_ATTR_MTIME_NOW)
 
-static int set_attributes(struct cmfs_image *image, const struct stat *attr, int to_set)
+static int set_attributes(struct cmfs_image *image, const struct stat *attr, int to_set,
+			  const struct fuse_file_info *fi)
 {
 	int r = 0;
 
 	if (to_set & FUSE_SET_ATTR_SIZE)
-		r = cmfs_image_truncate(image, attr->st_size);
+		r = set_size(image, attr->st_size, fi);
 	if (r == 0 && (to_set & OWNER))
 		r = set_owner(image, attr, to_set);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE)) /* after chown, which drops bits */
@@ -78,7 +92,7 @@ static void attr_set(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_s
 	}
 	boot = cmfs_boot_get(file);
 	image = fi ? cmfs_handle_image(fi) : boot->image;
-	r = set_attributes(image, attr, to_set);
+	r = set_attributes(image, attr, to_set, fi);
 	if (r < 0)
 		cmfs_fs_log_failure(file, image);
 	cmfs_fs_log_stopped(file);

@@ -78,16 +78,19 @@ static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
 	struct cmfs_image *image = cmfs_handle_image(fi);
-	int r = cmfs_image_write(image, buf, size, off, asked_durability(fi->flags));
+	size_t written;
+	int r = cmfs_image_write(image, buf, size, off, asked_durability(fi->flags), &written);
 
 	cmfs_fs_log_stopped(file);
+	if (r == 0 && fi->writepage && written < size)
+		r = -ENOSPC; /* a device that has shrunk: there is no "short" any more */
 	if (r < 0) {
 		if (fi->writepage) /* from the kernel's cache: acknowledged already */
 			cmfs_image_set_lost(image, r);
 		cmfs_fs_log_failure(file, image);
 		fuse_reply_err(req, -r);
 	} else {
-		fuse_reply_write(req, size);
+		fuse_reply_write(req, written);
 	}
 }
 

@@ -82,11 +82,21 @@ static int mount_quietly(struct fuse_session *se, const char *mountpoint)
 	return r;
 }
 
+static bool has_fixed_size(const struct cmfs_fs *fs)
+{
+	for (size_t i = 0; i < fs->file_count; i++) {
+		if (cmfs_image_fixed_size(fs->files[i].boot->image))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Passthrough, or the kernel's write cache: the kernel does not combine them. With
  * the write cache the kernel acknowledges writes by itself, so that a later sync
  * mode would be a lie (P7): only where no mode can be switched, and where writes
- * would otherwise each come to us.
+ * would otherwise each come to us. And where no image is of fixed size: it would
+ * acknowledge what is past the end.
  */
 static void choose_data_path(struct cmfs_fs *fs, struct fuse_conn_info *conn)
 {
@@ -97,9 +107,21 @@ static void choose_data_path(struct cmfs_fs *fs, struct fuse_conn_info *conn)
 	if (passthrough && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
 		fs->kernel_has_passthrough = true;
 		conn->max_backing_stack_depth = 1; /* images on overlayfs, too */
-	} else if (fs->fixed_mode) {
+	} else if (fs->fixed_mode && !has_fixed_size(fs)) {
 		fs->writeback_cache = fuse_set_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
 	}
+}
+
+/*
+ * O_TRUNC must leave a content of fixed size alone. When the kernel hands it to us with
+ * the OPEN, it takes the size for 0 from then on, and drops what mappings dirtied. So it
+ * is to ask for the truncation in a request of its own, which comes after the OPEN and
+ * whose answer tells the size: set_size() in ops_attr.c.
+ */
+static void choose_truncation(const struct cmfs_fs *fs, struct fuse_conn_info *conn)
+{
+	if (has_fixed_size(fs))
+		fuse_unset_feature_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC);
 }
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
@@ -120,6 +142,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_WRITE);
 	fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_MOVE);
 	choose_data_path(fs, conn);
+	choose_truncation(fs, conn);
 	conn->max_write = CMFS_PAYLOAD_MAX;
 	conn->max_background = MAX_BACKGROUND;
 	conn->no_interrupt = 1;

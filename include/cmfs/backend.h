@@ -72,6 +72,12 @@ struct cmfs_geometry {
 	 * many bytes: the caller keeps other writes out of it meanwhile.
 	 */
 	uint32_t exact_block;
+	/*
+	 * The content is as long as the place is (a block device, an export): no request
+	 * changes its size, and none that would reaches the backend. The same for all
+	 * openings of the place; that it is another size later on is still possible.
+	 */
+	bool fixed_size;
 };
 
 /* Can one write be durable by itself (FUA), or only by a flush behind it? */
@@ -155,7 +161,7 @@ struct cmfs_backend_ops {
 
 	int (*size)(struct cmfs_backend *be, uint64_t *ret);
 	int (*getattr)(struct cmfs_backend *be, struct stat *ret);
-	int (*truncate)(struct cmfs_backend *be, uint64_t size);
+	int (*truncate)(struct cmfs_backend *be, uint64_t size); /* not if geo.fixed_size */
 
 	/* @keep_size: do not grow the content. -EOPNOTSUPP where not possible. */
 	int (*allocate)(struct cmfs_backend *be, enum cmfs_alloc what, bool keep_size, uint64_t off,

@@ -43,6 +43,9 @@ enum cmfs_cache_mode cmfs_image_cache(struct cmfs_image *image);
 
 bool cmfs_image_readonly(struct cmfs_image *image);
 
+/** cmfs_image_fixed_size() - is it as long as its place, whatever is asked for? Constant. */
+bool cmfs_image_fixed_size(struct cmfs_image *image);
+
 /**
  * cmfs_image_set_cache() - the live switch: a barrier, as P7 has it.
  * @err: filled on failure.
@@ -89,14 +92,21 @@ int cmfs_image_error(struct cmfs_image *image);
 /* @ret_len < @len only at the end of the content; 0 at or past it. */
 int cmfs_image_read(struct cmfs_image *image, void *buf, size_t len, uint64_t off, size_t *ret_len);
 
-/* @asked: what the application's own O_DSYNC, O_SYNC or RWF_DSYNC demands (P4). */
+/*
+ * @asked: what the application's own O_DSYNC, O_SYNC or RWF_DSYNC demands (P4).
+ * @ret_len < @len only at the end of a content of fixed size; -ENOSPC at or past it, as
+ * write(2) has it for devices.
+ */
 int cmfs_image_write(struct cmfs_image *image, const void *buf, size_t len, uint64_t off,
-		     enum cmfs_durability asked);
+		     enum cmfs_durability asked, size_t *ret_len);
 
 /* fsync(2), or fdatasync(2) if @datasync; nothing at all in unsafe (P2, P3). */
 int cmfs_image_flush(struct cmfs_image *image, bool datasync);
 
+/* -EINVAL for another size than a fixed one. */
 int cmfs_image_truncate(struct cmfs_image *image, uint64_t size);
+
+/* Of a fixed size: what lies past the end is left out, or -ENOSPC if not @keep_size. */
 int cmfs_image_allocate(struct cmfs_image *image, enum cmfs_alloc what, bool keep_size,
 			uint64_t off, uint64_t len);
 int cmfs_image_seek(struct cmfs_image *image, enum cmfs_seek whence, uint64_t off, uint64_t *ret);

@@ -52,9 +52,10 @@ int mem_image_fill(struct mem_image *m, int fill, size_t len, uint64_t off,
 		   enum cmfs_durability asked)
 {
 	char buf[MAX_FILL];
+	size_t done;
 
 	memset(buf, fill, len);
-	return cmfs_image_write(m->image, buf, len, off, asked);
+	return cmfs_image_write(m->image, buf, len, off, asked, &done);
 }
 
 bool mem_image_holds(struct mem_image *m, enum mem_copy which, int fill, size_t len, uint64_t off)

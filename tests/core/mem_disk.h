@@ -50,7 +50,8 @@ typedef void mem_hook(void *arg, const struct mem_event *event, enum mem_stage s
 struct mem_config {
 	struct cmfs_geometry direct; /* of direct openings; all others: 1, 1, 1 */
 	enum cmfs_fua fua;
-	bool copy;	   /* has ops->copy (of at most 4096 bytes at a time) */
+	bool copy; /* has ops->copy (of at most 4096 bytes at a time) */
+	bool fixed_size;
 	uint64_t size;	   /* of the content at first: zeroes, durable */
 	uint64_t max_size; /* beyond it: -EFBIG; 0: 1 MiB */
 	mem_hook *hook;	   /* may be NULL */

@@ -321,7 +321,8 @@ static void fail_flush(struct cmfs_image *image)
 static void fail_durable_write(struct cmfs_image *image)
 {
 	bool flushes = cmfs_cache_props(cmfs_image_cache(image))->flush;
-	int r = cmfs_image_write(image, block, 100, 7, CMFS_DURABLE_DATA);
+	size_t done;
+	int r = cmfs_image_write(image, block, 100, 7, CMFS_DURABLE_DATA, &done);
 
 	if (flushes)
 		assert_int_equal(r, -EDQUOT);

@@ -60,7 +60,7 @@ static int send_request(struct cmfs_image *image, const struct request *q)
 
 	switch (q->kind) {
 	case WRITE:
-		return cmfs_image_write(image, buf, q->len, q->off, CMFS_VOLATILE);
+		return cmfs_image_write(image, buf, q->len, q->off, CMFS_VOLATILE, &got);
 	case READ:
 		return cmfs_image_read(image, buf, q->len, q->off, &got);
 	case TRUNCATE:

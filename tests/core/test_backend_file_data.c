@@ -68,11 +68,13 @@ static void model_grow(struct model *m, uint64_t end)
 static void random_write(struct model *m, uint64_t off, uint64_t len)
 {
 	uint8_t *buf = m->buf + rnd_below(&m->rnd, 512);
+	size_t done;
 
 	rnd_fill(&m->rnd, buf, len);
 	assert_int_equal(cmfs_image_write(m->image, buf, len, off,
-					  (enum cmfs_durability)rnd_below(&m->rnd, 3)),
+					  (enum cmfs_durability)rnd_below(&m->rnd, 3), &done),
 			 0);
+	assert_int_equal(done, len);
 	model_grow(m, off + len);
 	memcpy(m->bytes + off, buf, len);
 }

@@ -57,12 +57,13 @@ static void check_lost_write_is_reported(enum cmfs_cache_mode mode, uint64_t off
 	struct cmfs_backend *be;
 	char *buf = calloc(1, len);
 	int write, flush;
+	size_t done;
 
 	assert_non_null(buf);
 	make_failing_device();
 	assert_int_equal(cmfs_backend_file_open(host_path("mnt/image"), &how, NULL, &be, NULL), 0);
 	assert_int_equal(cmfs_image_create(be, mode, &image, NULL), 0);
-	write = cmfs_image_write(image, buf, len, off, CMFS_VOLATILE);
+	write = cmfs_image_write(image, buf, len, off, CMFS_VOLATILE, &done);
 	flush = cmfs_image_flush(image, true);
 	/* One of them must say so, and from then on every flush. */
 	assert_true(write < 0 || flush < 0);

@@ -134,9 +134,10 @@ static const char *kinds(void)
 static int fill(int value, size_t len, uint64_t off, enum cmfs_durability asked)
 {
 	char buf[8192];
+	size_t done;
 
 	memset(buf, value, len);
-	return cmfs_image_write(image, buf, len, off, asked);
+	return cmfs_image_write(image, buf, len, off, asked, &done);
 }
 
 /* ---- what is logged as what ---- */

@@ -126,9 +126,11 @@ struct writer {
 static void write_numbers(void *arg)
 {
 	struct writer *w = arg;
+	size_t done;
 
 	for (uint64_t n = 1; !atomic_load(w->stop); n++) {
-		THREAD_CHECK(cmfs_image_write(w->image, &n, sizeof(n), w->off, CMFS_VOLATILE) == 0);
+		THREAD_CHECK(cmfs_image_write(w->image, &n, sizeof(n), w->off, CMFS_VOLATILE,
+					      &done) == 0);
 		atomic_store(&w->acknowledged, n);
 	}
 }

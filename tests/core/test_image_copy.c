@@ -181,11 +181,12 @@ static void test_copy_of_overlapping_ranges_is_refused(void **state)
 static char *fill_big(struct mem_image *m)
 {
 	char *bytes = malloc(BIG);
+	size_t done;
 
 	assert_non_null(bytes);
 	for (size_t i = 0; i < BIG; i++)
 		bytes[i] = (char)(i / 251 + i);
-	assert_int_equal(cmfs_image_write(m->image, bytes, BIG, 0, CMFS_VOLATILE), 0);
+	assert_int_equal(cmfs_image_write(m->image, bytes, BIG, 0, CMFS_VOLATILE, &done), 0);
 	return bytes;
 }
 

@@ -51,8 +51,9 @@ static void expect_dead(struct cmfs_image *image)
 	size_t got;
 
 	for (int asked = CMFS_VOLATILE; asked <= CMFS_DURABLE_ALL; asked++)
-		assert_int_equal(cmfs_image_write(image, buf, KIB, 1, (enum cmfs_durability)asked),
-				 -EIO);
+		assert_int_equal(
+			cmfs_image_write(image, buf, KIB, 1, (enum cmfs_durability)asked, &got),
+			-EIO);
 	assert_int_equal(cmfs_image_read(image, buf, KIB, 0, &got), -EIO);
 	assert_int_equal(cmfs_image_flush(image, true), -EIO);
 	assert_int_equal(cmfs_image_truncate(image, 0), -EIO);
@@ -230,8 +231,9 @@ static void run_write(void *arg)
 {
 	static const char buf[700];
 	struct request *r = arg;
+	size_t done;
 
-	r->result = cmfs_image_write(r->image, buf, sizeof(buf), 100, CMFS_VOLATILE);
+	r->result = cmfs_image_write(r->image, buf, sizeof(buf), 100, CMFS_VOLATILE, &done);
 }
 
 static void run_cut(void *arg)
@@ -296,6 +298,7 @@ static void run_writer(void *arg)
 {
 	struct writer *w = arg;
 	unsigned char buf[1000];
+	size_t done;
 	int r = 0;
 
 	while (r == 0) {
@@ -309,7 +312,8 @@ static void run_writer(void *arg)
 		}
 		w->written[i]++;
 		memset(buf, w->written[i], sizeof(buf));
-		r = cmfs_image_write(w->image, buf, sizeof(buf), i * sizeof(buf), CMFS_VOLATILE);
+		r = cmfs_image_write(w->image, buf, sizeof(buf), i * sizeof(buf), CMFS_VOLATILE,
+				     &done);
 		if (r == 0)
 			w->acked[i] = w->written[i];
 	}

@@ -61,8 +61,8 @@ static void write_records(void *arg)
 		uint64_t phase = atomic_load(&t->phase);
 
 		make_record(record, n);
-		THREAD_CHECK(cmfs_image_write(t->m.image, record, RECORD, w->off, CMFS_VOLATILE) ==
-			     0);
+		THREAD_CHECK(cmfs_image_write(t->m.image, record, RECORD, w->off, CMFS_VOLATILE,
+					      &got) == 0);
 		if (phase % 2 == 1 && atomic_load(&t->phase) == phase)
 			THREAD_CHECK(durable_number(t, w->off) >= n);
 		atomic_store(&w->acknowledged, n);
