@@ -3,9 +3,10 @@
 #
 # Every test: sets the machine up, checks style, then for each build (plain,
 # asan, tsan, clang) the unit tests and the mount tests. Needs root for the
-# mount tests that need it; they skip, with a reason, where they cannot run.
+# mount tests that need it; they skip, with a reason, where they cannot run. Last
+# come the fuzzers, each for some seconds.
 #
-# usage: tests/run.sh [--no-skip] [--only PATTERN] [plain|asan|tsan|clang|style]...
+# usage: tests/run.sh [--no-skip] [--only PATTERN] [plain|asan|tsan|clang|style|fuzz]...
 #   --no-skip       a skipped test is a failure
 #   --only PATTERN  only the tests whose name matches (shell pattern)
 set -euo pipefail
@@ -21,7 +22,7 @@ while [ $# -gt 0 ]; do
 		only=$2
 		shift
 		;;
-	plain | asan | tsan | clang | style) variants+=("$1") ;;
+	plain | asan | tsan | clang | style | fuzz) variants+=("$1") ;;
 	*)
 		sed -n '/^# usage/,/^[^#]/s/^# \{0,1\}//p' "$0" >&2
 		exit 2
@@ -29,7 +30,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ ${#variants[@]} -gt 0 ] || variants=(style plain clang asan tsan)
+[ ${#variants[@]} -gt 0 ] || variants=(style plain clang asan tsan fuzz)
 
 tools/setup.sh test
 
@@ -59,6 +60,14 @@ run_style() {
 	check style/shellcheck shellcheck -x "${sh[@]}"
 	for page in man/*.[1-8]; do
 		check "style/$(basename "$page")" mandoc -T lint -W warning "$page"
+	done
+}
+
+# What they find stays in build-fuzz/finds; tests/fuzz/run.sh says how to repeat it.
+run_fuzz() {
+	local dir
+	for dir in tests/fuzz/corpus/*; do
+		check "fuzz/$(basename "$dir")" tests/fuzz/run.sh -t 8 "$(basename "$dir")"
 	done
 }
 
@@ -142,11 +151,11 @@ run_variant() { # VARIANT
 }
 
 for variant in "${variants[@]}"; do
-	if [ "$variant" = style ]; then
-		run_style
-	else
-		run_variant "$variant"
-	fi
+	case "$variant" in
+	style) run_style ;;
+	fuzz) run_fuzz ;;
+	*) run_variant "$variant" ;;
+	esac
 done
 
 echo
