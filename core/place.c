@@ -27,6 +27,17 @@ static int open_file(const struct cmfs_image_spec *spec, const struct cmfs_open_
 	return cmfs_backend_file_open(spec->path, how, &spec->host, ret, err);
 }
 
+static bool is_blkdev(const struct cmfs_image_spec *spec, const struct stat *st)
+{
+	return S_ISBLK(st->st_mode);
+}
+
+static int open_blkdev(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
+		       struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	return cmfs_backend_blkdev_open(spec->path, how, &spec->host, ret, err);
+}
+
 /* The first one that fits is it. */
 static const struct place {
 	bool (*is)(const struct cmfs_image_spec *spec, const struct stat *st);
@@ -34,6 +45,7 @@ static const struct place {
 		    struct cmfs_backend **ret, struct cmfs_err *err);
 } places[] = {
 	{ is_file, open_file },
+	{ is_blkdev, open_blkdev },
 };
 
 int cmfs_place_open(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
@@ -50,5 +62,6 @@ int cmfs_place_open(const struct cmfs_image_spec *spec, const struct cmfs_open_h
 	}
 	if (S_ISDIR(st.st_mode))
 		return cmfs_err_set(err, -EISDIR, "%s: is a directory, not an image", spec->path);
-	return cmfs_err_set(err, -EINVAL, "%s: is not a regular file", spec->path);
+	return cmfs_err_set(err, -EINVAL, "%s: is neither a regular file nor a block device",
+			    spec->path);
 }

@@ -27,6 +27,7 @@ struct backing_map {
 /* Values of backing_id that are no errors of the kernel's. */
 #define OFF	(-ECANCELED) /* not wanted */
 #define LAYERED (-EXDEV)     /* what lies between would be bypassed */
+#define NO_FILE (-ENOTBLK)   /* the place is no regular file: the kernel takes no other */
 
 bool cmfs_passthrough_allowed(void)
 {
@@ -52,7 +53,7 @@ static int register_image(const struct cmfs_fs *fs, struct cmfs_file *file)
 		return -EOPNOTSUPP;
 	map.fd = cmfs_image_host_fd(file->boot->image);
 	if (map.fd < 0)
-		return map.fd;
+		return NO_FILE;
 	id = ioctl(fuse_session_fd(fs->se), BACKING_OPEN, &map);
 	if (id < 0)
 		return -errno;
@@ -67,6 +68,8 @@ static const char *reason(const struct cmfs_file *file, struct cmfs_image *image
 		return "passthrough=off";
 	case LAYERED:
 		return cmfs_image_layers(image);
+	case NO_FILE:
+		return "the image is no regular file";
 	case -EPERM:
 		return "passthrough needs CAP_SYS_ADMIN";
 	case -ELOOP:

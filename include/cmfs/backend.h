@@ -255,4 +255,17 @@ int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 			   const struct cmfs_host_options *options, struct cmfs_backend **ret,
 			   struct cmfs_err *err);
 
+/**
+ * cmfs_backend_blkdev_open() - a block device as backend. Arguments as above.
+ *
+ * For writing, it is claimed (O_EXCL) until the last of its openings is closed.
+ *
+ * Errors: those of open(2); -EBUSY if somebody else has a claim, as a mount has;
+ * -ENOTBLK for other kinds of file; -ENOMEDIUM, -EROFS, -EOPNOTSUPP for devices of no
+ * size, write-protected and zoned ones.
+ */
+int cmfs_backend_blkdev_open(const char *path, const struct cmfs_open_how *how,
+			     const struct cmfs_host_options *options, struct cmfs_backend **ret,
+			     struct cmfs_err *err);
+
 #endif

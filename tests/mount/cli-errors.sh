@@ -74,8 +74,8 @@ refused 1 "missing: .*No such file" missing mnt
 refused 1 "missing: .*No such file" img missing mnt
 refused 1 "missing: .*No such file" -o cache=directsync,ro missing mnt
 refused 1 "dir: is a directory" dir mnt
-refused 1 "fifo: is not a regular file" fifo mnt
-refused 1 "/dev/null: is not a regular file" /dev/null mnt
+refused 1 "fifo: is neither a regular file nor a block device" fifo mnt
+refused 1 "/dev/null: is neither a regular file nor a block device" /dev/null mnt
 refused 1 "other and dir/other .*'other'" -o cache=none other dir/other mnt
 refused 1 "img and img are the same file" img img mnt
 refused 1 "img and hard are the same file" img hard mnt
