@@ -33,6 +33,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 /* What all openings of the device share. */
 struct claim {
@@ -390,11 +391,20 @@ static int blkdev_statvfs(struct cmfs_backend *be, struct statvfs *ret)
 	return 0;
 }
 
+/* There are none, and none can be set: user.* is for files and directories, see xattr(7). */
+static ssize_t blkdev_getxattr(struct cmfs_backend *be, const char *name, void *value, size_t size)
+{
+	ssize_t n = fgetxattr(to_blkdev(be)->fd, name, value, size);
+
+	return n < 0 ? -errno : n;
+}
+
 static const struct cmfs_backend_meta_ops blkdev_meta_ops = {
 	.chmod = blkdev_chmod,
 	.chown = blkdev_chown,
 	.utimens = blkdev_utimens,
 	.statvfs = blkdev_statvfs,
+	.getxattr = blkdev_getxattr,
 };
 
 static const struct cmfs_backend_ops blkdev_ops = {

@@ -73,6 +73,15 @@ static enum cmfs_durability asked_durability(int flags)
 	return flags & O_DSYNC ? CMFS_DURABLE_DATA : CMFS_VOLATILE;
 }
 
+/*
+ * What does not fit on a device ends a write early. But not where it was acknowledged
+ * already; and of a short answer to O_DIRECT the kernel makes EIO (fuse_get_res_by_io()).
+ */
+static bool must_be_whole(const struct fuse_file_info *fi)
+{
+	return fi->writepage || fi->flags & O_DIRECT;
+}
+
 static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
@@ -82,8 +91,8 @@ static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 	int r = cmfs_image_write(image, buf, size, off, asked_durability(fi->flags), &written);
 
 	cmfs_fs_log_stopped(file);
-	if (r == 0 && fi->writepage && written < size)
-		r = -ENOSPC; /* a device that has shrunk: there is no "short" any more */
+	if (r == 0 && written < size && must_be_whole(fi))
+		r = -ENOSPC;
 	if (r < 0) {
 		if (fi->writepage) /* from the kernel's cache: acknowledged already */
 			cmfs_image_set_lost(image, r);
