@@ -12,6 +12,7 @@
 [ "$(id -u)" = 0 ] || skip "loop devices need root"
 mkdir "$T/mnt" "$T/fs"
 img=$T/mnt/img
+loop=""
 disk=$T/dev/disk
 blkdev_make 16M
 
