@@ -19,7 +19,7 @@
  *   4. writeback.
  */
 struct cmfs_image_spec {
-	const char *path; /* of the host file */
+	const char *path; /* of the host file or block device */
 	const char *name; /* in the mount; NULL: the last part of the path */
 	bool readonly;
 	bool cache_given;
@@ -95,7 +95,7 @@ const char *cmfs_image_spec_layer(const struct cmfs_image_spec *spec);
  * @spec: needed during the call only.
  * @err: filled on failure: a sentence that names the path.
  *
- * Errors: those of cmfs_backend_file_open(); -EINVAL for a stored mode that is
+ * Errors: those of cmfs_backend_file_open() and its like; -EINVAL for a stored mode that is
  * none. Nothing on the host is changed, but for the sync flag: one that a killed cmfs
  * left is cleared, and one that the spec asks for is set.
  */
