@@ -116,6 +116,7 @@ list_tests() { # VARIANT
 		echo "mount/$(basename "$t" .sh)" "$t"
 		echo "mount-daemon/$(basename "$t" .sh)" "env CMFS_PASSTHROUGH=off $t"
 	done
+	echo "stress/short" "tests/stress/run.sh -t 3"
 }
 
 run_variant() { # VARIANT
