@@ -36,9 +36,10 @@ int cmfs_backend_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how
 {
 	int r = checked(be->ops->reopen(be, how, ret, err));
 
-	assert(r < 0 || ((*ret)->how.direct == how->direct && (*ret)->how.dsync == how->dsync &&
-			 (*ret)->how.readonly == how->readonly &&
-			 (*ret)->geo.fixed_size == be->geo.fixed_size));
+	assert(r < 0 ||
+	       ((*ret)->how.direct == how->direct && (*ret)->how.dsync == how->dsync &&
+		(*ret)->how.readonly == how->readonly && (*ret)->how.no_flush == how->no_flush &&
+		(*ret)->geo.fixed_size == be->geo.fixed_size));
 	return r;
 }
 
@@ -63,7 +64,7 @@ static int finish_write(struct cmfs_backend *be, enum cmfs_durability durability
 {
 	if (be->how.dsync && durability < CMFS_DURABLE_DATA)
 		durability = CMFS_DURABLE_DATA;
-	if (be->ops->fua == CMFS_FUA_NATIVE || durability == CMFS_VOLATILE)
+	if (be->ops->fua != CMFS_FUA_EMULATE || durability == CMFS_VOLATILE)
 		return 0;
 	return cmfs_backend_flush(be, durability == CMFS_DURABLE_DATA);
 }

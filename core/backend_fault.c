@@ -155,6 +155,7 @@ static const struct cmfs_backend_ops fault_ops[] = {
 	[CMFS_FUA_EMULATE] =
 		OPS(CMFS_FUA_EMULATE, fault_write_volatile, fault_write_exact_volatile),
 	[CMFS_FUA_NATIVE] = OPS(CMFS_FUA_NATIVE, fault_write, fault_write_exact),
+	[CMFS_FUA_FLUSH] = OPS(CMFS_FUA_FLUSH, fault_write, fault_write_exact),
 };
 
 int cmfs_backend_fault_open(struct cmfs_backend *below, struct cmfs_faults *faults,

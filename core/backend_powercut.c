@@ -197,7 +197,7 @@ static int write_any(struct cmfs_backend *be, const void *buf, size_t len, uint6
 		return r;
 	if (change.end > atomic_load(&pc->view.size))
 		change.grow_to = change.end;
-	if (durable && be->ops->fua == CMFS_FUA_NATIVE)
+	if (durable && be->ops->fua != CMFS_FUA_EMULATE)
 		r = write_durably(be, buf, len, off, durability, exact);
 	else
 		r = cmfs_history_add(pc, &change, buf); /* a flush follows, if need be */
@@ -424,4 +424,5 @@ static const struct cmfs_backend_meta_ops powercut_meta_ops = {
 static const struct cmfs_backend_ops powercut_ops[] = {
 	[CMFS_FUA_EMULATE] = OPS(CMFS_FUA_EMULATE),
 	[CMFS_FUA_NATIVE] = OPS(CMFS_FUA_NATIVE),
+	[CMFS_FUA_FLUSH] = OPS(CMFS_FUA_FLUSH),
 };

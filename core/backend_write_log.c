@@ -165,7 +165,7 @@ static unsigned int fua_flag(struct cmfs_backend *be, enum cmfs_durability durab
 {
 	bool durable = durability != CMFS_VOLATILE || be->how.dsync;
 
-	return be->ops->fua == CMFS_FUA_NATIVE && durable ? CMFS_LOG_FUA : 0;
+	return be->ops->fua != CMFS_FUA_EMULATE && durable ? CMFS_LOG_FUA : 0;
 }
 
 typedef int write_function(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
@@ -390,6 +390,7 @@ static int log_allocate(struct cmfs_backend *be, enum cmfs_alloc what, bool keep
 static const struct cmfs_backend_ops log_ops[] = {
 	[CMFS_FUA_EMULATE] = OPS(CMFS_FUA_EMULATE, log_write_volatile, log_write_exact_volatile),
 	[CMFS_FUA_NATIVE] = OPS(CMFS_FUA_NATIVE, log_write, log_write_exact),
+	[CMFS_FUA_FLUSH] = OPS(CMFS_FUA_FLUSH, log_write, log_write_exact),
 };
 
 static int open_layer(struct cmfs_backend *below, struct log_state *state,

@@ -32,6 +32,7 @@ struct cmfs_open_how cmfs_image_open_how(enum cmfs_cache_mode mode, bool readonl
 		.readonly = readonly,
 		.direct = props->direct,
 		.dsync = props->dsync,
+		.no_flush = !props->flush,
 	};
 }
 

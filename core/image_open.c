@@ -84,7 +84,8 @@ static int open_in_mode(const struct cmfs_image_spec *spec, const struct cmfs_im
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: %s", spec->path, why.msg);
 	how = cmfs_image_open_how(*mode, spec->readonly);
-	if (how.direct == (*be)->how.direct && how.dsync == (*be)->how.dsync)
+	if (how.direct == (*be)->how.direct && how.dsync == (*be)->how.dsync &&
+	    how.no_flush == (*be)->how.no_flush)
 		return 0;
 	r = cmfs_backend_reopen(*be, &how, &reopened, err);
 	if (r < 0)

@@ -39,8 +39,9 @@ enum cmfs_durability {
 
 struct cmfs_open_how {
 	bool readonly;
-	bool direct; /* no host page cache (P6) */
-	bool dsync;  /* every write at least CMFS_DURABLE_DATA (P1) */
+	bool direct;   /* no host page cache (P6) */
+	bool dsync;    /* every write at least CMFS_DURABLE_DATA (P1) */
+	bool no_flush; /* nobody will flush, so nothing need be able to (P3) */
 };
 
 /* How requests reach the host; QEMU's aio=. */
@@ -84,6 +85,7 @@ struct cmfs_geometry {
 enum cmfs_fua {
 	CMFS_FUA_EMULATE, /* the wrapper sends the write, then a flush */
 	CMFS_FUA_NATIVE,  /* ops->write() takes a durability */
+	CMFS_FUA_FLUSH,	  /* the same, but its way is a flush of its own behind the write */
 };
 
 enum cmfs_alloc {
