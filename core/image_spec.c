@@ -5,7 +5,10 @@
  */
 #include "cmfs/image_spec.h"
 
+#include "cmfs/nbd.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +90,22 @@ static int parse_size(const char *value, uint64_t *ret)
 	return 0;
 }
 
+#define RECONNECT_DELAY_MAX_S 86400
+
+static int parse_reconnect_delay(struct cmfs_image_spec *spec, const char *value,
+				 struct cmfs_err *err)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (value[0] < '0' || value[0] > '9' || *end || n > RECONNECT_DELAY_MAX_S)
+		return cmfs_err_set(err, -EINVAL,
+				    "reconnect-delay=%s: it is a number of seconds, up to %d",
+				    value, RECONNECT_DELAY_MAX_S);
+	spec->reconnect_delay_s = n;
+	return 0;
+}
+
 /* ---- the keys ---- */
 
 /* clang-format off */
@@ -106,6 +125,9 @@ static const struct key keys[] = {
 	{ { "syncflag", "ON|OFF", "on: set the host file's sync flag (chattr +S) in writethrough, "
 	    "so that passthrough can serve it (default: off)" },
 	  ON_OFF, OFFSET(keep_sync_flag) },
+	{ { "reconnect-delay", "SECONDS", "how long requests wait for an NBD server that is gone to "
+	    "come back; 0: they fail at once (default: 0)" },
+	  PARSED, .parse = parse_reconnect_delay },
 	{ { "powercut", "ON|OFF", "on: what is not durable stays in the daemon, and setfattr -n "
 	    "user.cmfs.powercut cuts the power: for tests (default: off)" },
 	  ON_OFF, OFFSET(powercut) },
@@ -255,6 +277,33 @@ int cmfs_image_spec_parse(struct cmfs_image_spec *spec, const char *text, struct
 	return r < 0 ? cmfs_err_set(err, r, "--drive %s: %s", text, why.msg) : 0;
 }
 
+int cmfs_image_spec_complete(struct cmfs_image_spec *spec, struct cmfs_err *err)
+{
+	char name[NAME_MAX + 1];
+
+	if (spec->name || !cmfs_nbd_is_uri(spec->path))
+		return 0;
+	cmfs_nbd_uri_name(spec->path, name, sizeof(name));
+	return set_string(&spec->name, name) == 0 ? 0 : cmfs_err_set(err, -ENOMEM, "out of memory");
+}
+
+/* What only a file of the host's can have. */
+static int check_nbd(const struct cmfs_image_spec *spec, struct cmfs_err *err)
+{
+	const char *key = spec->persist				  ? "persist=on"
+			  : spec->keep_sync_flag		  ? "syncflag=on"
+			  : spec->host.locking == CMFS_LOCKING_ON ? "locking=on"
+			  : spec->host.aio == CMFS_AIO_NATIVE	  ? "aio=native"
+			  : spec->host.aio == CMFS_AIO_IO_URING	  ? "aio=io_uring"
+								  : NULL;
+
+	if (key)
+		return cmfs_err_set(err, -EINVAL,
+				    "%s: %s is for files of this host, not for NBD exports",
+				    spec->path, key);
+	return cmfs_nbd_uri_check(spec->path, err);
+}
+
 int cmfs_image_spec_check(const struct cmfs_image_spec *spec, struct cmfs_err *err)
 {
 	const char *layer = cmfs_image_spec_layer(spec);
@@ -264,6 +313,12 @@ int cmfs_image_spec_check(const struct cmfs_image_spec *spec, struct cmfs_err *e
 		return cmfs_err_set(err, -EINVAL,
 				    "%s: name=%s: it is the name of a file, without a slash",
 				    spec->path, spec->name);
+	if (cmfs_nbd_is_uri(spec->path)) {
+		int r = check_nbd(spec, err);
+
+		if (r < 0)
+			return r;
+	}
 	if (spec->log_writes && spec->readonly)
 		return cmfs_err_set(err, -EINVAL,
 				    "%s: log-writes: there is nothing to log of a read-only image",

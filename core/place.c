@@ -2,6 +2,8 @@
 /* The kinds of places that an image may live in, and how to tell them apart. */
 #include "place.h"
 
+#include "cmfs/nbd.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -11,6 +13,9 @@
  */
 static int look_at(const char *path, struct stat *ret, struct cmfs_err *err)
 {
+	*ret = (struct stat){ 0 };
+	if (cmfs_nbd_is_uri(path))
+		return 0;
 	if (stat(path, ret) < 0)
 		return cmfs_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
 	return 0;
@@ -38,12 +43,29 @@ static int open_blkdev(const struct cmfs_image_spec *spec, const struct cmfs_ope
 	return cmfs_backend_blkdev_open(spec->path, how, &spec->host, ret, err);
 }
 
+static bool is_nbd(const struct cmfs_image_spec *spec, const struct stat *st)
+{
+	return cmfs_nbd_is_uri(spec->path);
+}
+
+static int open_nbd(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
+		    struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	const struct cmfs_nbd_source source = {
+		.uri = spec->path,
+		.reconnect_delay_s = spec->reconnect_delay_s,
+	};
+
+	return cmfs_backend_nbd_open(&source, how, ret, err);
+}
+
 /* The first one that fits is it. */
 static const struct place {
 	bool (*is)(const struct cmfs_image_spec *spec, const struct stat *st);
 	int (*open)(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
 		    struct cmfs_backend **ret, struct cmfs_err *err);
 } places[] = {
+	{ is_nbd, open_nbd },
 	{ is_file, open_file },
 	{ is_blkdev, open_blkdev },
 };

@@ -149,11 +149,15 @@ static int add_images(struct cmfs_options *o, char **paths, size_t count, struct
 		r = add_image(o, &spec, err);
 		if (r == 0)
 			r = cmfs_image_spec_set(spec, "file", paths[i], err);
+		if (r == 0)
+			r = cmfs_image_spec_complete(spec, err);
 	}
 	for (size_t i = 0; i < o->drive_count && r == 0; i++) {
 		r = add_image(o, &spec, err);
 		if (r == 0)
 			r = cmfs_image_spec_parse(spec, o->drives[i], err);
+		if (r == 0)
+			r = cmfs_image_spec_complete(spec, err);
 	}
 	return r;
 }

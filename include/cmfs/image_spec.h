@@ -19,14 +19,15 @@
  *   4. writeback.
  */
 struct cmfs_image_spec {
-	const char *path; /* of the host file or block device */
+	const char *path; /* of the host file or block device, or an NBD URI */
 	const char *name; /* in the mount; NULL: the last part of the path */
 	bool readonly;
 	bool cache_given;
 	enum cmfs_cache_mode cache; /* if given */
 	struct cmfs_host_options host;
-	bool keep_sync_flag;	  /* the host's sync flag serves writethrough */
-	bool persist;		  /* live changes are stored on the host file */
+	unsigned int reconnect_delay_s; /* of an NBD server's, cmfs/nbd.h */
+	bool keep_sync_flag;		/* the host's sync flag serves writethrough */
+	bool persist;			/* live changes are stored on the host file */
 	bool fixed;		  /* no live changes, and only modes without direct and dsync */
 	bool powercut;		  /* the power-cut layer, cmfs/powercut.h */
 	uint64_t powercut_memory; /* its data in memory, in bytes; the rest goes to a file */
@@ -72,6 +73,12 @@ int cmfs_image_spec_set(struct cmfs_image_spec *spec, const char *key, const cha
  * @spec: the defaults, and then the image. Errors as above, and a missing file=.
  */
 int cmfs_image_spec_parse(struct cmfs_image_spec *spec, const char *text, struct cmfs_err *err);
+
+/**
+ * cmfs_image_spec_complete() - fill in what was not given and is not simply a default: the
+ * name of an NBD export. 0 or -ENOMEM.
+ */
+int cmfs_image_spec_complete(struct cmfs_image_spec *spec, struct cmfs_err *err);
 
 /** cmfs_image_spec_check() - is it without contradictions? 0 or -EINVAL. */
 int cmfs_image_spec_check(const struct cmfs_image_spec *spec, struct cmfs_err *err);
