@@ -13,7 +13,8 @@
  * Lock order, the only place where it is written:
  *
  *   image change lock -> switch lock -> gate -> bypass lock -> range lock ->
- *   verdicts -> (backend's own: the write log's ranges -> the write log; faults)
+ *   verdicts -> (backend's own: the write log's ranges -> the write log; faults; an NBD
+ *   pool; libnbd's own of a handle -> that connection)
  *
  * A gate or range, or the power-cut layer (among the backend's own), is "held" by
  * admission, not by its mutex: the mutexes below are held for a few instructions

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # An export's bytes and its end (P9), with servers of bytes, of blocks of 512 and 4096,
-# with requests of at most 8 KiB, and with and without zeroing and extents.
+# with requests of at most 8 KiB, with and without zeroing and extents, and with TLS.
 # Neighbours' bytes are kept; a write past the end is ENOSPC, as with a device, and no
 # failure; O_TRUNC changes nothing.
 # shellcheck source=../lib/mount.sh
@@ -26,8 +26,17 @@ serve() { # KIND
 	512) nbd_serve s --filter=blocksize-policy file "$T/disk" $policy blocksize-minimum=512 ;;
 	4096) nbd_serve s --filter=blocksize-policy file "$T/disk" $policy \
 		blocksize-minimum=4096 blocksize-maximum=8192 ;;
+	tls) nbd_serve s --tls=require --tls-psk="$T/keys" file "$T/disk" ;;
 	bare) nbd_serve s --filter=noextents --filter=nozero file "$T/disk" ;;
 	esac
+}
+
+uri() { # KIND
+	if [ "$1" = tls ]; then
+		echo "nbds+unix://alice@/disk?socket=$T/s.sock&tls-psk-file=$T/keys"
+	else
+		nbd_uri s disk
+	fi
 }
 
 write_records() { # eight processes, each every eighth record
@@ -92,19 +101,24 @@ while pos < end:
     print(start, pos)' "$1"
 }
 
-for kind in bytes 512 4096 bare; do
-	serve $kind
-	for mode in writethrough none unsafe; do
+echo "alice:$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')" >"$T/keys"
+kinds="bytes 512 4096 bare"
+nbdkit --dump-config | grep -qx tls=yes && kinds+=" tls"
+for kind in $kinds; do
+	serve "$kind"
+	some=none
+	[ "$kind" != bytes ] || some="writethrough none unsafe"
+	for mode in $some; do
 		what="$kind, cache=$mode"
-		cmfs_start c -o cache="$mode" "$(nbd_uri s disk)" "$T/mnt"
-		[ "$mode" = unsafe ] || [ $kind = bytes ] || write_records
+		cmfs_start c -o cache="$mode" "$(uri "$kind")" "$T/mnt"
+		write_records
 		check_end
-		check_zeroes $kind
+		check_zeroes "$kind"
 		cmfs_stop c
 	done
-	cmfs_start c -o cache=directsync "$(nbd_uri s disk)" "$T/mnt"
+	cmfs_start c -o cache=directsync "$(uri "$kind")" "$T/mnt"
 	cmp "$file" "$T/disk" || fail "$kind: the server's file"
-	if [ $kind = bare ]; then
+	if [ "$kind" = bare ]; then
 		expect "0 $size" "$(map "$file")" "$kind: all is data"
 	else
 		[ "$(map "$T/disk" | wc -l)" -gt 1 ] || fail "$kind: there are no holes to be found"

@@ -105,3 +105,16 @@ for mode in writeback none unsafe; do
 	expect b "$(head -c 131072 "$T/disk" | tail -c 65536 | tr -s b)" "cache=$mode: the second"
 	expect 0 "$(tail -c +131073 "$T/disk" | tr -d '\0' | wc -c)" "cache=$mode: bytes of the last"
 done
+
+# The power-cut layer on an export, whose durable writes are writes and flushes.
+for mode in none directsync; do
+	rm -f "$T/disk"
+	truncate -s 1M "$T/disk"
+	nbd_serve s --filter=fua file "$T/disk"
+	cmfs_start c -o cache=$mode,powercut=on,fault=on "$(nbd_uri s disk)" "$T/mnt"
+	expects=fsync
+	[ $mode = none ] || expects=durable
+	"$(helper powercut_writer)" "$file" 4 $RANDOM $expects || fail "cache=$mode: power cuts"
+	cmfs_stop c
+	nbd_kill s
+done
