@@ -34,7 +34,7 @@ nbd_serve() {
 	local name=$1
 	shift
 	rm -f "$T/$name.sock" "$T/$name.server-pid"
-	nbdkit -f -U "$T/$name.sock" -P "$T/$name.server-pid" "$@" >>"$T/$name.log" 2>&1 &
+	TMPDIR=$T nbdkit -f -U "$T/$name.sock" -P "$T/$name.server-pid" "$@" >>"$T/$name.log" 2>&1 &
 	PID["$name"]=$!
 	nbd_started "$name"
 }

@@ -103,6 +103,27 @@ for filter in "" fua; do
 done
 filter=
 
+# Also where only the flush was not answered: the write was, but by a server that is gone.
+die="[ ! -e $T/die ] || { rm $T/die; kill -KILL \$PPID; sleep 1; }"
+for mode in writethrough directsync; do
+	nbd_eval s can_flush='exit 0' can_fua='echo none' flush="$die"
+	cmfs_start c -o cache=$mode,reconnect-delay=60 "$(nbd_uri s disk)" "$T/mnt"
+	fileop_start
+	ok open 1 "$file" direct
+	want 4096 write 1 0 4096 a
+	touch "$T/die"
+	echo "write 1 0 4096 b" >&"$OP_IN"
+	wait "${PID[s]}" 2>>"$T/killed.log" || true
+	nbd_eval s can_flush='exit 0' can_fua='echo none' flush="$die"
+	read -r -t 60 -u "$OP_OUT" answer
+	expect 4096 "$answer" "$mode: a write whose flush was not answered"
+	case $(nbd_requests s) in
+	*"Write Flush"*) ;;
+	*) fail "$mode: the write was not repeated: $(cat "$T/s.new")" ;;
+	esac
+	finish 0
+done
+
 # In flush modes that is so for what was flushed, ...
 for mode in writeback none; do
 	start $mode 60
