@@ -27,6 +27,7 @@
 #include "host_dev.h"
 #include "host_fs.h"
 #include "host_io.h"
+#include "host_lock.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -47,6 +48,7 @@ struct blkdev_backend {
 	int fd;
 	uint32_t block; /* logical block size */
 	struct claim *claim;
+	struct cmfs_host_lock *lock; /* shared like the claim */
 };
 
 static struct blkdev_backend *to_blkdev(struct cmfs_backend *be)
@@ -111,6 +113,7 @@ static void blkdev_close(struct cmfs_backend *be)
 	if (b->fd >= 0)
 		close(b->fd);
 	claim_unref(b->claim);
+	cmfs_host_lock_drop(b->lock, be->how.readonly);
 	free(b);
 }
 
@@ -137,8 +140,9 @@ static int get_geometry(struct blkdev_backend *b, struct cmfs_err *err)
 	return 0;
 }
 
-/* Takes @claim over. */
+/* Takes @claim over. @lock: of the openings there are, NULL: there are none, take one. */
 static int open_device(const char *path, const struct cmfs_open_how *how, struct claim *claim,
+		       enum cmfs_locking locking, struct cmfs_host_lock *lock,
 		       struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct blkdev_backend *b = malloc(sizeof(*b));
@@ -155,8 +159,14 @@ static int open_device(const char *path, const struct cmfs_open_how *how, struct
 	};
 	if (b->fd < 0)
 		r = err_open(claim->name, how, -errno, err);
+	else if (lock)
+		r = cmfs_host_lock_share(lock, how->readonly, claim->name, &b->lock, err);
 	else
+		r = cmfs_host_lock_take(b->fd, locking, how->readonly, claim->name, &b->lock, err);
+	if (r == 0)
 		r = get_geometry(b, err);
+	if (r == 0 && cmfs_host_lock_is_missing(b->lock))
+		b->base.notice = CMFS_HOST_LOCK_MISSING;
 	if (r < 0)
 		blkdev_close(&b->base);
 	else
@@ -165,8 +175,8 @@ static int open_device(const char *path, const struct cmfs_open_how *how, struct
 }
 
 static int open_checked(const char *path, const char *name, dev_t dev,
-			const struct cmfs_open_how *how, struct cmfs_backend **ret,
-			struct cmfs_err *err)
+			const struct cmfs_open_how *how, enum cmfs_locking locking,
+			struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct claim *claim = NULL;
 	struct cmfs_backend *be = NULL;
@@ -174,7 +184,7 @@ static int open_checked(const char *path, const char *name, dev_t dev,
 
 	if (r < 0)
 		return r;
-	r = open_device(path, how, claim, &be, err);
+	r = open_device(path, how, claim, locking, NULL, &be, err);
 	if (r < 0)
 		return r;
 	r = cmfs_host_dev_check(to_blkdev(be)->fd, how->readonly, name, err);
@@ -200,7 +210,8 @@ int cmfs_backend_blkdev_open(const char *path, const struct cmfs_open_how *how,
 	else if (!S_ISBLK(st.st_mode))
 		r = cmfs_err_set(err, -ENOTBLK, "%s: is not a block device", path);
 	else
-		r = open_checked(cmfs_host_path(fd).text, path, st.st_rdev, how, ret, err);
+		r = open_checked(cmfs_host_path(fd).text, path, st.st_rdev, how,
+				 options ? options->locking : CMFS_LOCKING_AUTO, ret, err);
 	close(fd);
 	return r;
 }
@@ -211,7 +222,8 @@ static int blkdev_reopen(struct cmfs_backend *be, const struct cmfs_open_how *ho
 	struct blkdev_backend *b = to_blkdev(be);
 
 	atomic_fetch_add(&b->claim->refs, 1);
-	return open_device(cmfs_host_path(b->fd).text, how, b->claim, ret, err);
+	return open_device(cmfs_host_path(b->fd).text, how, b->claim, CMFS_LOCKING_AUTO, b->lock,
+			   ret, err);
 }
 
 /* ---- data ---- */

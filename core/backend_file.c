@@ -20,6 +20,7 @@
 #include "cmfs/backend.h"
 #include "host_fs.h"
 #include "host_io.h"
+#include "host_lock.h"
 #include "host_sync.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ struct file_backend {
 	int exact_fd;		     /* without O_DIRECT; -1 unless direct and writable */
 	_Atomic uint64_t size_floor; /* of a direct file: it is known to be this long */
 	struct cmfs_host_sync *sync; /* shared by all that were reopened from one */
+	struct cmfs_host_lock *lock; /* the same */
 	struct cmfs_host_options options;
 };
 
@@ -98,14 +100,18 @@ static void file_close(struct cmfs_backend *be)
 
 	close_descriptors(f);
 	cmfs_host_sync_unref(f->sync);
+	cmfs_host_lock_drop(f->lock, be->how.readonly);
 	free(f->path);
 	free(f);
 }
 
-/* @path is what to open, @name what to call it in messages; takes @sync over. */
+/*
+ * @path is what to open, @name what to call it in messages; takes @sync over. @lock: of
+ * the openings there are, NULL if there are none.
+ */
 static int open_file(const char *path, const char *name, const struct cmfs_open_how *how,
 		     const struct cmfs_host_options *options, struct cmfs_host_sync *sync,
-		     struct cmfs_backend **ret, struct cmfs_err *err)
+		     struct cmfs_host_lock *lock, struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct file_backend *f = malloc(sizeof(*f));
 	int r;
@@ -130,6 +136,10 @@ static int open_file(const char *path, const char *name, const struct cmfs_open_
 		r = err_open(path, name, how, -errno, err);
 		goto close;
 	}
+	r = lock ? cmfs_host_lock_share(lock, how->readonly, name, &f->lock, err)
+		 : cmfs_host_lock_take(f->fd, options->locking, how->readonly, name, &f->lock, err);
+	if (r < 0)
+		goto close;
 	if (how->direct) {
 		r = cmfs_host_fs_dio_geometry(f->fd, &f->base.geo);
 		if (r < 0) {
@@ -144,6 +154,8 @@ static int open_file(const char *path, const char *name, const struct cmfs_open_
 			goto close;
 		}
 	}
+	if (cmfs_host_lock_is_missing(f->lock))
+		f->base.notice = CMFS_HOST_LOCK_MISSING;
 	*ret = &f->base;
 	return 0;
 close:
@@ -171,7 +183,7 @@ int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 		r = cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
 	else
 		r = open_file(cmfs_host_path(fd).text, path, how, options ? options : &defaults,
-			      cmfs_host_sync_create(), ret, err);
+			      cmfs_host_sync_create(), NULL, ret, err);
 	close(fd);
 	return r;
 }
@@ -182,7 +194,7 @@ static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 	struct file_backend *f = to_file(be);
 
 	return open_file(cmfs_host_path(f->fd).text, f->path, how, &f->options,
-			 cmfs_host_sync_ref(f->sync), ret, err);
+			 cmfs_host_sync_ref(f->sync), f->lock, ret, err);
 }
 
 /* ---- data ---- */

@@ -160,12 +160,14 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	enum cmfs_cache_mode mode;
 	struct cmfs_backend *be;
 	struct cmfs_image *image;
+	const char *notice;
 	bool stored;
 	int r;
 
 	r = cmfs_place_open(spec, &how, &be, err);
 	if (r < 0)
 		return r;
+	notice = be->notice;
 	r = open_in_mode(spec, &source, &be, &mode, &stored, err);
 	if (r == 0)
 		r = check_fixed(spec, mode, err);
@@ -191,8 +193,14 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		return r;
 	}
 	image->stored_cache = stored;
+	image->notice = notice;
 	*ret = image;
 	return 0;
+}
+
+const char *cmfs_image_notice(struct cmfs_image *image)
+{
+	return image->notice;
 }
 
 bool cmfs_image_cache_is_stored(struct cmfs_image *image)

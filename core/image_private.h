@@ -31,6 +31,7 @@ struct cmfs_image {
 	bool fixed_size;		 /* constant: the content is as long as its place */
 	struct cmfs_image_source source; /* constant */
 	bool stored_cache;		 /* constant: the starting mode came from the host */
+	const char *notice;		 /* constant: of the opening of its place */
 	struct cmfs_image_layers layers; /* constant */
 	struct cmfs_mutex change_lock;	 /* one live change (stored and switched) at a time */
 	struct cmfs_mutex switch_lock;	 /* one switch at a time; taken before the gate */

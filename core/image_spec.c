@@ -45,6 +45,8 @@ static int find_word(const char *value, const char *const *words)
 
 static const char *const off_on[] = { "off", "on", NULL };
 
+static const char *const lockings[] = { "auto", "on", "off", NULL }; /* enum cmfs_locking */
+
 static int parse_cache(struct cmfs_image_spec *spec, const char *value, struct cmfs_err *err)
 {
 	if (cmfs_cache_mode_parse(value, &spec->cache) < 0)
@@ -119,6 +121,9 @@ static const struct key keys[] = {
 	  PARSED, .parse = parse_cache },
 	{ { "readonly", "ON|OFF", "on: open it read-only (default: off)" },
 	  ON_OFF, OFFSET(readonly) },
+	{ { "locking", "AUTO|ON|OFF", "lock it as QEMU does, so that one program writes to it at a "
+	    "time; auto: where its file system can (default: auto)" },
+	  WORD, OFFSET(host.locking), lockings },
 	{ { "persist", "ON|OFF", "on: a mode set through the mount is also stored on its host file "
 	    "(default: off)" },
 	  ON_OFF, OFFSET(persist) },

@@ -51,26 +51,30 @@ static void drop_fsetid(void)
 	syscall(SYS_capset, &header, data);
 }
 
-/* Two files must not share a name, nor two names a host file. */
+/*
+ * Two files must not share a name, nor two names a host file. Looked at before @spec is
+ * opened, as the lock on the first one (P8) would keep us out as it does others.
+ */
 static int check_distinct(const struct cmfs_fs *fs, const struct cmfs_options *o,
-			  struct cmfs_err *err)
+			  const struct cmfs_image_spec *spec, struct cmfs_err *err)
 {
-	const struct cmfs_file *last = &fs->files[fs->file_count - 1];
-	const char *path = o->images[fs->file_count - 1].path;
+	const char *name = cmfs_image_spec_name(spec);
+	struct stat st;
+	bool is_file = stat(spec->path, &st) == 0;
 
-	for (const struct cmfs_file *f = fs->files; f < last; f++) {
-		const char *other = o->images[f - fs->files].path;
+	for (size_t i = 0; i < fs->file_count; i++) {
+		const struct cmfs_file *f = &fs->files[i];
+		const char *other = o->images[i].path;
 
 		/* What is no file of the host's has no number. */
-		if (last->host_ino && f->host_dev == last->host_dev &&
-		    f->host_ino == last->host_ino)
+		if (is_file && f->host_ino && f->host_dev == st.st_dev && f->host_ino == st.st_ino)
 			return cmfs_err_set(err, -EINVAL, "%s and %s are the same file", other,
-					    path);
-		if (strcmp(f->name, last->name) == 0)
+					    spec->path);
+		if (strcmp(f->name, name) == 0)
 			return cmfs_err_set(err, -EINVAL,
 					    "%s and %s would both be called '%s' in the mount "
 					    "(--drive file=PATH,name=NAME gives another name)",
-					    other, path, last->name);
+					    other, spec->path, name);
 	}
 	return 0;
 }
@@ -82,8 +86,10 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o,
 	const char *path = spec->path;
 	struct cmfs_image *image;
 	struct stat st;
-	int r = cmfs_image_open(spec, &image, err);
+	int r = check_distinct(fs, o, spec, err);
 
+	if (r == 0)
+		r = cmfs_image_open(spec, &image, err);
 	if (r < 0)
 		return r;
 	file->boot = cmfs_boot_create(image);
@@ -103,12 +109,13 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o,
 	file->sync_flag = spec->keep_sync_flag;
 	file->host_dev = st.st_dev;
 	file->host_ino = st.st_ino;
-	r = check_distinct(fs, o, err);
-	if (r == 0 && cmfs_image_cache_is_stored(image))
+	if (cmfs_image_notice(image))
+		cmfs_log(LOG_WARNING, "%s: %s", path, cmfs_image_notice(image));
+	if (cmfs_image_cache_is_stored(image))
 		cmfs_log(LOG_INFO,
 			 "%s: cache=%s, as stored on the host file (" CMFS_CACHE_XATTR ")", path,
 			 cmfs_cache_props(cmfs_image_cache(image))->name);
-	return r;
+	return 0;
 }
 
 static int open_images(struct cmfs_fs *fs, const struct cmfs_options *o, struct cmfs_err *err)

@@ -215,6 +215,7 @@ struct cmfs_backend {
 	const struct cmfs_backend_ops *ops;
 	struct cmfs_open_how how;
 	struct cmfs_geometry geo;
+	const char *notice; /* what its user should be told; static; NULL: nothing */
 };
 
 /* The checked wrappers: contracts as at the members above. */
@@ -250,7 +251,9 @@ void cmfs_backend_drop_cache(struct cmfs_backend *be);
  * @err: filled on failure.
  *
  * Errors: those of open(2); -EOPNOTSUPP where @how asks for direct and the host
- * file system has no O_DIRECT (P10); -EISDIR, -EINVAL for other kinds of file.
+ * file system has no O_DIRECT (P10); -EISDIR, -EINVAL for other kinds of file; those of
+ * the lock (P8, core/host_lock.h), -EBUSY above all. It is for reopen() for writing, too,
+ * where all openings before were for reading.
  * Source of the semantics: open(2), PROMISES' table of host open flags.
  */
 int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,

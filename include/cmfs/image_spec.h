@@ -123,6 +123,9 @@ struct cmfs_write_log *cmfs_image_write_log(struct cmfs_image *image);
 /** cmfs_image_faults() - its fault rules, to be changed at any time; NULL: no layer for them. */
 struct cmfs_faults *cmfs_image_faults(struct cmfs_image *image);
 
+/** cmfs_image_notice() - what its user should be told at the start, or NULL. Static. */
+const char *cmfs_image_notice(struct cmfs_image *image);
+
 /** cmfs_image_cache_is_stored() - did the starting mode come from the host file? */
 bool cmfs_image_cache_is_stored(struct cmfs_image *image);
 

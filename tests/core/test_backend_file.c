@@ -21,11 +21,13 @@
 
 static struct cmfs_backend *open_file(const char *path, enum cmfs_cache_mode mode, bool readonly)
 {
+	/* A lock has a descriptor of its own. */
+	const struct cmfs_host_options options = { .locking = CMFS_LOCKING_OFF };
 	struct cmfs_open_how how = cmfs_image_open_how(mode, readonly);
 	struct cmfs_backend *be;
 	struct cmfs_err err = { "" };
 
-	if (cmfs_backend_file_open(path, &how, NULL, &be, &err) < 0)
+	if (cmfs_backend_file_open(path, &how, &options, &be, &err) < 0)
 		fail_msg("%s", err.msg);
 	return be;
 }
@@ -123,6 +125,61 @@ static void test_reopen_when_the_path_leads_elsewhere_reaches_the_same_file(void
 	assert_int_equal(cmfs_backend_write(again, "abc", 3, 0, CMFS_VOLATILE), 0);
 	cmfs_backend_close(other);
 	cmfs_backend_close(again);
+}
+
+/* ---- the lock ---- */
+
+static bool opens(const char *path, bool readonly)
+{
+	struct cmfs_open_how how = cmfs_image_open_how(CMFS_CACHE_WRITEBACK, readonly);
+	struct cmfs_backend *be;
+
+	if (cmfs_backend_file_open(path, &how, NULL, &be, NULL) < 0)
+		return false;
+	cmfs_backend_close(be);
+	return true;
+}
+
+static void test_file_is_locked_from_its_first_opening_to_its_last(void **state)
+{
+	const char *path = host_file_make("image", 'x', 5000);
+	struct cmfs_open_how how = { .readonly = true };
+	struct cmfs_backend *reader, *writer, *again;
+
+	assert_int_equal(cmfs_backend_file_open(path, &how, NULL, &reader, NULL), 0);
+	assert_true(opens(path, true) && !opens(path, false));
+	how.readonly = false;
+	assert_int_equal(cmfs_backend_reopen(reader, &how, &writer, NULL), 0);
+	assert_true(!opens(path, true) && !opens(path, false));
+	how.dsync = true;
+	assert_int_equal(cmfs_backend_reopen(writer, &how, &again, NULL), 0);
+	cmfs_backend_close(writer);
+	assert_true(!opens(path, true) && !opens(path, false));
+	cmfs_backend_close(again);
+	assert_true(opens(path, true) && !opens(path, false));
+	cmfs_backend_close(reader);
+	assert_true(opens(path, false));
+}
+
+static void test_reopen_for_writing_beside_another_reader_is_refused(void **state)
+{
+	const char *path = host_file_make("image", 'x', 5000);
+	struct cmfs_open_how how = { .readonly = true };
+	struct cmfs_backend *one, *two, *writer;
+	struct cmfs_err err = { "" };
+	size_t before;
+
+	assert_int_equal(cmfs_backend_file_open(path, &how, NULL, &one, NULL), 0);
+	assert_int_equal(cmfs_backend_file_open(path, &how, NULL, &two, NULL), 0);
+	how.readonly = false;
+	before = host_descriptors();
+	assert_int_equal(cmfs_backend_reopen(one, &how, &writer, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, path));
+	assert_int_equal(host_descriptors(), before);
+	cmfs_backend_close(two);
+	assert_int_equal(cmfs_backend_reopen(one, &how, &writer, &err), 0);
+	cmfs_backend_close(writer);
+	cmfs_backend_close(one);
 }
 
 struct exchange {
@@ -370,6 +427,8 @@ int main(void)
 		TEST(test_descriptors_of_each_mode_have_its_flags),
 		TEST(test_reopen_to_each_mode_has_its_flags),
 		TEST(test_reopen_when_the_path_leads_elsewhere_reaches_the_same_file),
+		TEST(test_file_is_locked_from_its_first_opening_to_its_last),
+		TEST(test_reopen_for_writing_beside_another_reader_is_refused),
 		TEST(test_open_while_the_path_changes_hands_is_of_one_file),
 		TEST(test_open_of_what_is_no_image_is_refused_by_name),
 		TEST(test_open_without_permission_is_refused_by_name),

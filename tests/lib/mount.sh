@@ -20,7 +20,8 @@
 #   loop_detach DEV              detach it now, and wait until it is
 #   mounted MNT                  is something really mounted there?
 #   track_mount MNT              unmount it at the end, too
-#   fd_flags PID FILE            octal open flags of the daemon's descriptors of FILE
+#   fd_flags PID FILE            octal open flags of the daemon's descriptors of FILE,
+#                                but for those that are there for a lock
 #   $modes                       the five modes
 #   helper NAME                  path of the C helper tests/helpers/NAME.c
 #   $passthrough                 may the kernel do I/O itself in this run: auto or off
@@ -152,6 +153,7 @@ fd_flags() {
 	local fd flags=()
 	for fd in /proc/"$1"/fd/*; do
 		[ "$(readlink "$fd")" = "$(realpath "$2")" ] || continue
+		! grep -q '^lock:.* 100 10[01]$' "${fd/\/fd\//\/fdinfo\/}" || continue
 		flags+=("$(awk '/^flags:/ { print $2 }' "${fd/\/fd\//\/fdinfo\/}")")
 	done
 	printf '%s\n' "${flags[@]}" | sort

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A block device that somebody else has is refused with a line that says who and what
 # would work, and while cmfs writes to one nobody else gets it, through live switches too
-# (P8, P10). A reader shares it. What cannot be an image is refused.
+# (P8, P10). A reader that is told so shares it. What cannot be an image is refused.
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 # shellcheck source=../lib/fileop.sh
@@ -54,7 +54,9 @@ for mode in none directsync writethrough unsafe writeback; do
 	ok cache 1 $mode
 	taken "switched to $mode"
 done
-cmfs_start reader -o ro "$T/dev/img" "$T/mnt2"
+refused "$T/dev/img: is in use: another process holds the \"write\" lock" \
+	-o ro "$T/dev/img" "$T/mnt2"
+cmfs_start reader -o ro,locking=off "$T/dev/img" "$T/mnt2"
 cmfs_stop reader
 fileop_stop
 cmfs_stop c

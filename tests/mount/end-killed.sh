@@ -76,7 +76,8 @@ done
 # the background too, by a relative path.
 echo hello >"$T/img"
 cmfs_start c "$T/img" "$T/mnt"
-! "$CMFS" "$T/img" "$T/mnt" 2>"$T/err" || fail "mounted over a live mount"
+truncate -s 1M "$T/other" # the image itself is locked
+! "$CMFS" "$T/other" "$T/mnt" 2>"$T/err" || fail "mounted over a live mount"
 grep -q "mounted there already" "$T/err" || fail "$(cat "$T/err")"
 expect 1 "$(grep -c " $T/mnt " /proc/mounts)" "mounts"
 killed
