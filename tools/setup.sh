@@ -15,7 +15,7 @@ run_packages=(qemu-utils e2fsprogs util-linux) # what the quick start uses besid
 test_packages=(
 	clang libclang-rt-14-dev clang-format shellcheck mandoc man-db
 	libcmocka-dev fio sqlite3 strace xfsprogs btrfs-progs python3
-	procps psmisc libcap2-bin nbdkit libnbd-bin
+	procps psmisc libcap2-bin nbdkit libnbd-bin qemu-system-sparc
 )
 
 # Other FUSE exports to compare with, where they are to be had.

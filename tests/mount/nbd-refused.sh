@@ -45,6 +45,7 @@ refused 1 "nbd+unix:///x: cannot connect: .*socket" nbd+unix:///x
 refused 2 "nbd+tcp://h/x: not an NBD URI.*nbd://" nbd+tcp://h/x
 refused 2 "socket= must be an absolute path" "nbd+unix:///x?socket=none"
 refused 2 "persist=on is for files" -o persist=on "nbd+unix:///x?socket=$T/none"
+refused 2 "locking=on is for files" -o locking=on "nbd+unix:///x?socket=$T/none"
 refused 2 "syncflag=on is for files" -o syncflag=on "nbd+unix:///x?socket=$T/none"
 refused 2 "reconnect-delay=soon: it is a number of seconds" -o reconnect-delay=soon \
 	"nbd+unix:///x?socket=$T/none"
