@@ -2,6 +2,7 @@
 #include "control.h"
 
 #include "cmfs/image_spec.h"
+#include "daemon_id.h"
 #include "handles.h"
 #include "log.h"
 #include "passthrough.h"
@@ -167,6 +168,11 @@ static int mark_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_imag
 	return cmfs_write_log_mark(file->write_log, value, err);
 }
 
+static int daemon_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
+{
+	return snprintf(value, size, "%s", cmfs_daemon_id());
+}
+
 #define ERROR_XATTR    CMFS_CONTROL_PREFIX "error"
 #define DATAPATH_XATTR CMFS_CONTROL_PREFIX "datapath"
 #define POWERCUT_XATTR CMFS_CONTROL_PREFIX "powercut"
@@ -180,18 +186,20 @@ static const struct cmfs_control_key keys[] = {
 	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true, .on_root = true },
 	{ FAULT_XATTR, fault_get, fault_set, fault_remove, .keeps_pages = true, .on_root = true },
 	{ MARK_XATTR, mark_get, mark_set, .keeps_pages = true },
+	{ CMFS_DAEMON_XATTR, daemon_get },
 };
 
 /* All names in keys[], for the root directory. */
 #define KEY_NAMES                                                                                  \
 	CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR " " POWERCUT_XATTR " " FAULT_XATTR     \
-			 " " MARK_XATTR
+			 " " MARK_XATTR " " CMFS_DAEMON_XATTR
 
 static const struct {
-	const char *name, *value;
+	const char *name, *value; /* NULL: the daemon's id */
 } root_keys[] = {
 	{ CMFS_CONTROL_PREFIX "keys", KEY_NAMES },
 	{ CMFS_CONTROL_PREFIX "version", CMFS_VERSION },
+	{ CMFS_DAEMON_XATTR, NULL },
 };
 
 const struct cmfs_control_key *cmfs_control_find(const char *name)
@@ -207,14 +215,15 @@ const char *cmfs_control_root_get(const char *name)
 {
 	for (size_t i = 0; i < sizeof(root_keys) / sizeof(root_keys[0]); i++) {
 		if (strcmp(name, root_keys[i].name) == 0)
-			return root_keys[i].value;
+			return root_keys[i].value ? root_keys[i].value : cmfs_daemon_id();
 	}
 	return NULL;
 }
 
 const char *cmfs_control_root_list(size_t *ret_size)
 {
-	static const char list[] = CMFS_CONTROL_PREFIX "keys\0" CMFS_CONTROL_PREFIX "version";
+	static const char list[] =
+		CMFS_CONTROL_PREFIX "keys\0" CMFS_CONTROL_PREFIX "version\0" CMFS_DAEMON_XATTR;
 
 	*ret_size = sizeof(list);
 	return list;

@@ -11,6 +11,9 @@
  */
 #define CMFS_CONTROL_PREFIX "user.cmfs."
 
+/* Who serves the mount (daemon_id.h). Of each image and of the root directory. */
+#define CMFS_DAEMON_XATTR CMFS_CONTROL_PREFIX "daemon"
+
 /*
  * On an image: the file's present one when the request came. set and remove may block
  * for long and run as a job (jobs.h).

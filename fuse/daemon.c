@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* In the command: wait for the daemon's word or its end. */
-static _Noreturn void wait_for_daemon(pid_t pid, int fd)
+static _Noreturn void wait_for_daemon(pid_t pid, int fd, int died)
 {
 	ssize_t n;
 	char word;
@@ -28,7 +28,7 @@ static _Noreturn void wait_for_daemon(pid_t pid, int fd)
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "cmfs: the daemon was ended by signal %d before it was ready\n",
 			WTERMSIG(status));
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : died);
 }
 
 int cmfs_daemon_start(struct cmfs_daemon *daemon, int foreground, struct cmfs_err *err)
@@ -48,7 +48,7 @@ int cmfs_daemon_start(struct cmfs_daemon *daemon, int foreground, struct cmfs_er
 		return cmfs_err_set(err, -errno, "cannot fork: %s", strerror(errno));
 	if (pid > 0) {
 		close(fds[1]);
-		wait_for_daemon(pid, fds[0]);
+		wait_for_daemon(pid, fds[0], daemon->died);
 	}
 	close(fds[0]);
 	daemon->pipe = fds[1];

@@ -12,6 +12,7 @@
  */
 struct cmfs_daemon {
 	int pipe; /* to the waiting command; -1 in the foreground */
+	int died; /* the command's exit status if a signal ends the daemon before it is ready */
 };
 
 /**

@@ -3,15 +3,17 @@
  * cmfs: open the images, mount, serve, and end cleanly.
  *
  * Exit status: 0 all went well, every flush included (P12); 1 something failed;
- * 2 the command line was wrong.
+ * 2 the command line was wrong. As a helper of mount(8) the latter are 32 and 1.
  */
 #include "cmfs/image_spec.h"
 #include "daemon.h"
 #include "handles.h"
 #include "log.h"
+#include "mount_helper.h"
 #include "pid_file.h"
 #include "session.h"
 #include "signals.h"
+#include "umount_helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -200,10 +202,11 @@ static int on_ready(void *arg, struct cmfs_err *err)
 	return r;
 }
 
-static int run(const struct cmfs_options *o)
+/* @failed: the command's exit status if the daemon dies without one. */
+static int run(const struct cmfs_options *o, int failed)
 {
 	struct start start = {
-		.daemon = { .pipe = -1 },
+		.daemon = { .pipe = -1, .died = failed },
 		.pid_file = { .path = o->pid_file, .folder = -1, .fd = -1 },
 	};
 	struct cmfs_fs fs = {
@@ -255,24 +258,62 @@ static void fill_standard_descriptors(void)
 		close(fd);
 }
 
-int main(int argc, char **argv)
+struct invocation {
+	int argc;
+	char **argv;
+	int usage, failed; /* exit statuses */
+	bool fake;	   /* look at the command line, do nothing */
+};
+
+static int command(const struct invocation *in)
 {
 	struct cmfs_options options;
 	struct cmfs_err err;
 	int status = 0;
 
-	fill_standard_descriptors();
-
-	if (cmfs_options_parse(argc, argv, &options, &err) < 0) {
+	if (cmfs_options_parse(in->argc, in->argv, &options, &err) < 0) {
 		cmfs_log(LOG_ERR, "%s", err.msg);
-		status = 2;
+		status = in->usage;
 	} else if (options.help) {
 		cmfs_options_help(stdout);
 	} else if (options.version) {
 		printf("cmfs %s (libfuse %s)\n", CMFS_VERSION, fuse_pkgversion());
-	} else {
-		status = run(&options) < 0 ? 1 : 0;
+	} else if (!in->fake) {
+		status = run(&options, in->failed) < 0 ? in->failed : 0;
 	}
 	cmfs_options_finish(&options);
 	return status;
+}
+
+static int mount_helper(int argc, char **argv)
+{
+	struct cmfs_mount_helper helper;
+	struct cmfs_err err;
+	int status = CMFS_MOUNT_USAGE;
+
+	if (cmfs_mount_helper_parse(argc, argv, &helper, &err) < 0) {
+		cmfs_log(LOG_ERR, "%s", err.msg);
+	} else {
+		if (helper.verbose)
+			cmfs_mount_helper_print(&helper, stdout);
+		status = command(&(struct invocation){
+			.argc = helper.argc,
+			.argv = helper.argv,
+			.usage = CMFS_MOUNT_USAGE,
+			.failed = CMFS_MOUNT_FAILED,
+			.fake = helper.fake,
+		});
+	}
+	cmfs_mount_helper_finish(&helper);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	fill_standard_descriptors();
+	if (cmfs_is_mount_helper(argv[0]))
+		return mount_helper(argc, argv);
+	if (cmfs_is_umount_helper(argv[0]))
+		return cmfs_umount_helper(argc, argv);
+	return command(&(struct invocation){ argc, argv, .usage = 2, .failed = 1 });
 }

@@ -20,15 +20,16 @@ static int find_word(const char *value, const char *const *words)
 	return -1;
 }
 
+static const char *const passthrough_words[] = {
+	[CMFS_PASSTHROUGH_AUTO] = "auto",
+	[CMFS_PASSTHROUGH_ON] = "on",
+	[CMFS_PASSTHROUGH_OFF] = "off",
+	NULL,
+};
+
 static int apply_passthrough(struct cmfs_options *o, const char *value, struct cmfs_err *err)
 {
-	static const char *const words[] = {
-		[CMFS_PASSTHROUGH_AUTO] = "auto",
-		[CMFS_PASSTHROUGH_ON] = "on",
-		[CMFS_PASSTHROUGH_OFF] = "off",
-		NULL,
-	};
-	int i = find_word(value, words);
+	int i = find_word(value, passthrough_words);
 
 	if (i < 0)
 		return cmfs_err_set(err, -EINVAL, "passthrough=%s: it is auto, on or off", value);
@@ -124,8 +125,13 @@ static const struct cmfs_mount_option mount_options[] = {
 	{ "nofail", NULL, IGNORE }, { "_netdev", NULL, IGNORE }, { "user", NULL, IGNORE },
 	{ "user", "NAME", IGNORE }, { "nouser", NULL, IGNORE }, { "users", NULL, IGNORE },
 	{ "owner", NULL, IGNORE }, { "group", NULL, IGNORE }, { "relatime", NULL, IGNORE },
-	{ "strictatime", NULL, IGNORE }, { "comment", "TEXT", IGNORE }, { "x-*", NULL, IGNORE },
-	{ "x-*", "VALUE", IGNORE },
+	{ "strictatime", NULL, IGNORE }, { "norelatime", NULL, IGNORE },
+	{ "nostrictatime", NULL, IGNORE }, { "lazytime", NULL, IGNORE },
+	{ "nolazytime", NULL, IGNORE }, { "iversion", NULL, IGNORE },
+	{ "noiversion", NULL, IGNORE }, { "mand", NULL, IGNORE }, { "nomand", NULL, IGNORE },
+	{ "silent", NULL, IGNORE }, { "loud", NULL, IGNORE }, { "comment", "TEXT", IGNORE },
+	{ "x-*", NULL, IGNORE }, { "x-*", "VALUE", IGNORE }, { "X-*", NULL, IGNORE },
+	{ "X-*", "VALUE", IGNORE },
 };
 /* clang-format on */
 

@@ -12,7 +12,7 @@ daemon_of() {
 	ret_pid=""
 	while read -r file; do # cmdline files with the mountpoint as an argument
 		read -r -d '' first <"$file" || continue
-		case "$first" in cmfs | */cmfs) ret_pid=$(cut -d / -f 3 <<<"$file") ;; esac
+		case "$first" in cmfs | */cmfs | */mount.cmfs | */mount.fuse.cmfs) ret_pid=$(cut -d / -f 3 <<<"$file") ;; esac
 	done < <(grep -lszxF -e "$2" /proc/[0-9]*/cmdline || true)
 	[ -n "$ret_pid" ] || fail "no cmfs serves $2"
 	PID["daemon-$ret_pid"]=$ret_pid

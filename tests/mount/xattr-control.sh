@@ -97,13 +97,19 @@ cp --preserve=xattr "$T/copy/cp" "$T/mnt/two" 2>"$T/err" || grep -q "$key" "$T/e
 setfattr -x $key "$T/mnt/two"
 
 # The root directory.
-expect "user.cmfs.keys user.cmfs.version" "$(getfattr --absolute-names -d -m - "$T/mnt" |
+expect "user.cmfs.daemon user.cmfs.keys user.cmfs.version" "$(getfattr --absolute-names -d -m - "$T/mnt" |
 	sed -n 's/=.*//p' | sort | xargs)" "the root's list"
-expect "$key user.cmfs.error user.cmfs.datapath user.cmfs.powercut user.cmfs.fault user.cmfs.mark" \
+expect "$key user.cmfs.error user.cmfs.datapath user.cmfs.powercut user.cmfs.fault user.cmfs.mark \
+user.cmfs.daemon" \
 	"$(get "$T/mnt" user.cmfs.keys)"
 expect none "$(get "$T/mnt/img" user.cmfs.error)" "an image that has not failed"
 refuses "Read-only" setfattr -n user.cmfs.error -v none "$T/mnt/img"
 expect "$("$CMFS" -V | cut -d ' ' -f 2)" "$(get "$T/mnt" user.cmfs.version)"
+for file in mnt mnt/img; do
+	# Its process id, and when it began.
+	expect "$(awk '{ print $1, $22 }' "/proc/${PID["c"]}/stat")" "$(get "$T/$file" user.cmfs.daemon)"
+	refuses "Read-only" setfattr -n user.cmfs.daemon -v 1 "$T/$file"
+done
 refuses "No such attribute" get "$T/mnt" $key
 refuses "No such attribute" get "$T/mnt" user.note
 refuses "Read-only" setfattr -n user.cmfs.version -v 9 "$T/mnt"
