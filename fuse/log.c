@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "log.h"
 
+#include "notify.h"
+
 #include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -26,6 +28,8 @@ void cmfs_log(int level, const char *fmt, ...)
 		syslog(level, "%s", line);
 	else
 		fprintf(stderr, "cmfs: %s\n", line);
+	if (level <= LOG_ERR)
+		cmfs_notify("STATUS=%s", line);
 }
 
 void cmfs_log_to_syslog(void)

@@ -10,6 +10,7 @@
 #include "handles.h"
 #include "log.h"
 #include "mount_helper.h"
+#include "notify.h"
 #include "pid_file.h"
 #include "session.h"
 #include "signals.h"
@@ -199,6 +200,8 @@ static int on_ready(void *arg, struct cmfs_err *err)
 	if (r == 0)
 		r = cmfs_daemon_ready(&start->daemon, err);
 	start->ready = r == 0;
+	if (r == 0)
+		cmfs_notify("READY=1\nSTATUS=Serving");
 	return r;
 }
 
@@ -218,6 +221,8 @@ static int run(const struct cmfs_options *o, int failed)
 	struct cmfs_err err;
 	int r, closed;
 
+	if (!o->foreground)
+		cmfs_notify_stop();
 	r = cmfs_daemon_start(&start.daemon, o->foreground, &err);
 	if (r < 0) {
 		cmfs_log(LOG_ERR, "%s", err.msg);
@@ -238,6 +243,7 @@ static int run(const struct cmfs_options *o, int failed)
 		r = cmfs_session_serve(&fs, o, &err);
 	if (r < 0)
 		cmfs_log(LOG_ERR, "%s", err.msg);
+	cmfs_notify("STOPPING=1%s", r == 0 ? "\nSTATUS=Flushing" : "");
 	/* Before the unmount: once the mount is gone, all is durable. */
 	closed = close_images(&fs, start.ready);
 	cmfs_session_unmount(&fs);
@@ -315,5 +321,6 @@ int main(int argc, char **argv)
 		return mount_helper(argc, argv);
 	if (cmfs_is_umount_helper(argv[0]))
 		return cmfs_umount_helper(argc, argv);
+	cmfs_notify_start();
 	return command(&(struct invocation){ argc, argv, .usage = 2, .failed = 1 });
 }

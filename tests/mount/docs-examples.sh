@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The examples work as they stand, in each mode that they take, and leave nothing
 # behind: no file, mount, loop device or daemon. Those that fail say so and leave
-# nothing either. README.md's tour, the fstab line and the systemd unit work, too.
+# nothing either. README.md's tour works, too.
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 TOP=$(realpath "$LIB/../..")
@@ -96,35 +96,3 @@ grep -q 'user.cmfs.cache="none"' "$T/out" || fail "the tour did not switch"
 grep -q 'No errors were found' "$T/out" || fail "the tour: qemu-img check"
 rm "$T/work/vm.qcow2"
 nothing_left "the tour"
-
-# The fstab line and the unit's values through mount(8), which looks for cmfs in
-# its own path: give it one in a private mount namespace.
-type -P mount.fuse3 >/dev/null || [ -e /sbin/mount.fuse3 ] || skip "no mount.fuse3"
-mkdir "$T/mnt"
-truncate -s 1M "$T/disk.qcow2"
-sed "s,/var/lib/images/,$T/,; s,/mnt/image,$T/mnt," "$TOP/examples/fstab.example" >"$T/fstab"
-unit() {
-	sed -n "s/^$1=//p" "$TOP/examples/mnt-image.mount"
-}
-expect "$(grep -v '^#' "$TOP/examples/fstab.example")" \
-	"$(unit What) $(unit Where) $(unit Type) $(unit Options),nofail 0 0" "fstab line and unit"
-cat >"$T/in-namespace" <<'END'
-set -eu
-mount -t tmpfs tmpfs /usr/local/bin
-ln -s "$CMFS" /usr/local/bin/cmfs
-mount -T "$T/fstab" "$T/mnt"
-grep -F " $T/mnt fuse.cmfs " /proc/mounts
-getfattr -n user.cmfs.cache "$T/mnt/disk.qcow2"
-umount "$T/mnt"
-END
-export T CMFS
-unshare -m sh "$T/in-namespace" >"$T/out" 2>&1 || { cat "$T/out" && fail "mount -T"; }
-grep -q 'fuse.cmfs rw,nosuid,nodev' "$T/out" || fail "mount -T: $(cat "$T/out")"
-grep -q 'user.cmfs.cache="none"' "$T/out" || fail "mount -T: not in cache=none"
-
-if type -P systemd-analyze >/dev/null; then
-	cp "$TOP/examples/mnt-image.mount" "$T"
-	systemd-analyze verify --man=no "$T/mnt-image.mount" >"$T/out" 2>&1 ||
-		{ cat "$T/out" && fail "systemd-analyze verify"; }
-	expect "" "$(grep mnt-image "$T/out" || true)" "systemd-analyze verify"
-fi
