@@ -27,7 +27,7 @@ struct key {
 	struct cmfs_image_key shown;
 	enum kind kind;
 	size_t field;
-	const char *const *words; /* end with NULL */
+	const char *const *words; /* end with NULL; of one that is PARSED: some of them */
 	int (*parse)(struct cmfs_image_spec *spec, const char *value, struct cmfs_err *err);
 };
 
@@ -44,6 +44,8 @@ static int find_word(const char *value, const char *const *words)
 }
 
 static const char *const off_on[] = { "off", "on", NULL };
+static const char *const modes[] = { "writeback",  "none",   "writethrough",
+				     "directsync", "unsafe", NULL };
 
 static const char *const lockings[] = { "auto", "on", "off", NULL }; /* enum cmfs_locking */
 
@@ -118,7 +120,7 @@ static const struct key keys[] = {
 	  STRING, OFFSET(name) },
 	{ { "cache", "MODE", "cache mode: " CMFS_CACHE_MODE_NAMES " (off is none; default: "
 	    "writeback, or the mode stored on the image)" },
-	  PARSED, .parse = parse_cache },
+	  PARSED, .words = modes, .parse = parse_cache },
 	{ { "readonly", "ON|OFF", "on: open it read-only (default: off)" },
 	  ON_OFF, OFFSET(readonly) },
 	{ { "locking", "AUTO|ON|OFF", "lock it as QEMU does, so that one program writes to it at a "
@@ -145,7 +147,7 @@ static const struct key keys[] = {
 	{ { "fault", "ON|OFF|RULES", "operations that are to fail or to take long, as "
 	    "write:EIO:after=100+flush:delay=50ms; on: none yet, setfattr -n user.cmfs.fault sets "
 	    "them (default: off)" },
-	  PARSED, .parse = parse_fault },
+	  PARSED, .words = off_on, .parse = parse_fault },
 };
 /* clang-format on */
 
@@ -154,6 +156,13 @@ static const struct key keys[] = {
 const struct cmfs_image_key *cmfs_image_key(size_t i)
 {
 	return i < KEYS ? &keys[i].shown : NULL;
+}
+
+const char *const *cmfs_image_key_words(size_t i)
+{
+	if (i >= KEYS)
+		return NULL;
+	return keys[i].kind == ON_OFF ? off_on : keys[i].words;
 }
 
 static const struct key *find_key(const char *name)

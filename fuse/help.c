@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The --help text, made of the tables. */
+/* The --help text and the words of --completions, made of the tables. */
 #include "mount_options.h"
 #include "options.h"
 
@@ -81,4 +81,39 @@ void cmfs_options_help(FILE *out)
 	print_kind(out, "to libfuse:", CMFS_OPTION_FUSE);
 	print_kind(out, "ignored:", CMFS_OPTION_IGNORE);
 	fprintf(out, "\nSee cmfs(1), cmfs-cache(7).\n");
+}
+
+/* ---- words for a shell ---- */
+
+static void print_words(FILE *out, const char *kind, const char *name, const char *arg,
+			const char *const *words)
+{
+	fprintf(out, "%s %s%s%s", kind, name, arg ? " " : "", arg ? arg : "");
+	for (; words && *words; words++)
+		fprintf(out, " %s", *words);
+	fputc('\n', out);
+}
+
+void cmfs_options_completions(FILE *out)
+{
+	const struct cmfs_mount_option *row;
+	const struct cmfs_image_key *key;
+	const struct cmfs_flag *f;
+	char name[64];
+
+	for (size_t i = 0; (f = cmfs_flag(i)); i++) {
+		snprintf(name, sizeof(name), "-%c", f->letter);
+		if (f->letter <= 'z')
+			print_words(out, "flag", name, f->arg, NULL);
+		snprintf(name, sizeof(name), "--%s", f->word);
+		if (f->word)
+			print_words(out, "flag", name, f->arg, NULL);
+	}
+	for (size_t i = 0; (key = cmfs_image_key(i)); i++)
+		print_words(out, key->of_one ? "key-of-one" : "key", key->name, key->arg,
+			    cmfs_image_key_words(i));
+	for (size_t i = 0; (row = cmfs_mount_option(i)); i++) {
+		if (row->help || row->kind == CMFS_OPTION_FUSE)
+			print_words(out, "option", row->name, row->arg, row->words);
+	}
 }

@@ -284,6 +284,8 @@ static int command(const struct invocation *in)
 		cmfs_options_help(stdout);
 	} else if (options.version) {
 		printf("cmfs %s (libfuse %s)\n", CMFS_VERSION, fuse_pkgversion());
+	} else if (options.completions) {
+		cmfs_options_completions(stdout);
 	} else if (!in->fake) {
 		status = run(&options, in->failed) < 0 ? in->failed : 0;
 	}

@@ -99,7 +99,7 @@ static int apply_debug(struct cmfs_options *o, const char *value, struct cmfs_er
 static const struct cmfs_mount_option mount_options[] = {
 	{ "passthrough", "WHEN", OURS, apply_passthrough, false,
 	  "have the kernel do reads and writes itself where the mode's promise allows: auto (the "
-	  "default), on (or fail), off" },
+	  "default), on (or fail), off", passthrough_words },
 	{ "fixed-mode", NULL, OURS, apply_fixed_mode, false,
 	  "no mode can be switched, all are writeback or unsafe: where passthrough cannot be had, "
 	  "the kernel may then collect writes, which are lost if the daemon is killed" },

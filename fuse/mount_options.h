@@ -16,8 +16,9 @@ struct cmfs_mount_option {
 	const char *arg;  /* name of its value for the help; NULL: takes none */
 	enum cmfs_option_kind kind;
 	int (*apply)(struct cmfs_options *o, const char *value, struct cmfs_err *err);
-	bool to_fuse;	  /* OURS, and libfuse gets it too */
-	const char *help; /* NULL: named in the closing line of the list only */
+	bool to_fuse;		  /* OURS, and libfuse gets it too */
+	const char *help;	  /* NULL: named in the closing line of the list only */
+	const char *const *words; /* its values, if they are words; end with NULL */
 };
 
 /** cmfs_mount_option() - the @i-th row; NULL behind the last one. Constant. */

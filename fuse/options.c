@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A flag that has no letter. */
-#define DRIVE 256
+/* Flags that have no letter. */
+#define DRIVE	    256
+#define COMPLETIONS 257
 
 /* clang-format off */
 static const struct cmfs_flag flags[] = {
@@ -26,6 +27,7 @@ static const struct cmfs_flag flags[] = {
 	{ 'P', NULL, "FILE", "write the daemon's process id to FILE once the mount is ready" },
 	{ 'h', "help", NULL, "print this help" },
 	{ 'V', "version", NULL, "print the version" },
+	{ COMPLETIONS, "completions", NULL, "print all words of the command line, for a shell" },
 };
 /* clang-format on */
 
@@ -83,6 +85,9 @@ static int apply_flag(struct cmfs_options *o, int letter, const char *value, str
 	case 'V':
 		o->version = true;
 		return 0;
+	case COMPLETIONS:
+		o->completions = true;
+		return 0;
 	case ':':
 		if (optopt == DRIVE)
 			return cmfs_err_set(err, -EINVAL, "option '--drive' needs a value");
@@ -103,9 +108,9 @@ static int parse_flags(int argc, char **argv, struct cmfs_options *o, struct cmf
 	int letter, r = 0;
 
 	for (size_t i = 0; i < FLAGS; i++) {
-		if (flags[i].letter != DRIVE)
+		if (flags[i].letter <= 'z')
 			*p++ = (char)flags[i].letter;
-		if (flags[i].letter != DRIVE && flags[i].arg)
+		if (flags[i].letter <= 'z' && flags[i].arg)
 			*p++ = ':';
 		if (flags[i].word)
 			words[word_count++] =
@@ -247,7 +252,7 @@ int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct c
 
 	*ret = (struct cmfs_options){ .defaults = CMFS_IMAGE_SPEC_INITIALIZER };
 	r = parse_flags(argc, argv, ret, err);
-	if (r < 0 || ret->help || ret->version)
+	if (r < 0 || ret->help || ret->version || ret->completions)
 		return r;
 	count = argc - optind;
 	if (count < 1)

@@ -25,7 +25,7 @@ struct cmfs_options {
 	size_t drive_count;
 	const char *mountpoint; /* not owned */
 	char *pid_file;		/* or NULL */
-	bool help, version;
+	bool help, version, completions;
 	bool foreground, debug, single_thread;
 
 	enum cmfs_passthrough passthrough;
@@ -62,5 +62,13 @@ int cmfs_options_set_pid_file(struct cmfs_options *options, const char *path, st
 
 /** cmfs_options_help() - the --help text, made of the option tables. */
 void cmfs_options_help(FILE *out);
+
+/**
+ * cmfs_options_completions() - the words that a shell may offer, made of the same tables.
+ *
+ * A line for each: what it is (flag, key, key-of-one, option), its name, the name of its
+ * value if it takes one, and then the values that are words.
+ */
+void cmfs_options_completions(FILE *out);
 
 #endif

@@ -55,7 +55,8 @@ result() { # NAME VERDICT [REASON]
 run_style() {
 	local c sh
 	mapfile -t c < <(find core fuse include tests -name '*.[ch]')
-	mapfile -t sh < <(find examples tests tools .ci -name '*.sh' -o -path .ci/run)
+	mapfile -t sh < <(find examples fuse tests tools .ci -name '*.sh' -o -name '*.bash-completion' -o \
+		-path .ci/run)
 	check style/clang-format clang-format --dry-run --Werror "${c[@]}"
 	check style/shellcheck shellcheck -x "${sh[@]}"
 	for page in man/*.[1-8]; do

@@ -54,6 +54,9 @@ struct cmfs_image_key {
 /** cmfs_image_key() - the @i-th key; NULL behind the last one. Constant. */
 const struct cmfs_image_key *cmfs_image_key(size_t i);
 
+/** cmfs_image_key_words() - values of the @i-th key, end with NULL; NULL: they are not words. */
+const char *const *cmfs_image_key_words(size_t i);
+
 /**
  * cmfs_image_spec_set() - set one key.
  * @key: its name, in the table.
