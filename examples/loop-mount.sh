@@ -38,15 +38,15 @@ say "A file system on it, with files."
 run mkfs.ext4 -q "$loop"
 defer unmount "$PWD/inner"
 run mount "$loop" inner
-run cp "$SOURCE/LICENSE" inner/
-run sync inner/LICENSE
-run sha256sum "$SOURCE/LICENSE" inner/LICENSE
+run cp "$SOURCE/examples/lib.sh" inner/
+run sync inner/lib.sh
+run sha256sum "$SOURCE/examples/lib.sh" inner/lib.sh
 
 say "The mode can change below a mounted file system."
 to=$([ "$mode" = directsync ] && echo none || echo directsync)
 run setfattr -n user.cmfs.cache -v "$to" mnt/disk.raw
-run cp inner/LICENSE inner/copy
-run cmp "$SOURCE/LICENSE" inner/copy
+run cp inner/lib.sh inner/copy
+run cmp "$SOURCE/examples/lib.sh" inner/copy
 
 say "Unmount in the opposite order, and check the host file."
 run umount inner

@@ -118,6 +118,11 @@ list_tests() { # VARIANT
 		echo "mount-daemon/$(basename "$t" .sh)" "env CMFS_PASSTHROUGH=off $t"
 	done
 	echo "stress/short" "tests/stress/run.sh -t 3"
+	# A package is built with flags of its own: once will do.
+	[ "$1" = plain ] || return 0
+	for t in tests/package/*.sh; do
+		[ ! -x "$t" ] || echo "package/$(basename "$t" .sh)" "$t"
+	done
 }
 
 run_variant() { # VARIANT

@@ -16,7 +16,7 @@ test_packages=(
 	clang libclang-rt-14-dev clang-format shellcheck mandoc man-db
 	libcmocka-dev fio sqlite3 strace xfsprogs btrfs-progs python3
 	procps psmisc libcap2-bin nbdkit libnbd-bin qemu-system-sparc
-	systemd bash-completion
+	systemd bash-completion debhelper dpkg-dev build-essential
 )
 
 # Other FUSE exports to compare with, where they are to be had.
