@@ -10,6 +10,7 @@
 #include "handles.h"
 #include "log.h"
 #include "mount_helper.h"
+#include "mountpoint.h"
 #include "notify.h"
 #include "pid_file.h"
 #include "session.h"
@@ -205,6 +206,21 @@ static int on_ready(void *arg, struct cmfs_err *err)
 	return r;
 }
 
+/* The mountpoint comes first: an image may lie under what is cleared away there. */
+static int mount_images(struct cmfs_fs *fs, const struct cmfs_options *o, struct cmfs_err *err)
+{
+	struct cmfs_mountpoint mountpoint;
+	int r = cmfs_mountpoint_prepare(o->mountpoint, &mountpoint, err);
+
+	if (r < 0)
+		return r;
+	r = open_images(fs, o, err);
+	if (r == 0)
+		r = cmfs_session_mount(fs, o, &mountpoint, err);
+	cmfs_mountpoint_finish(&mountpoint);
+	return r;
+}
+
 /* @failed: the command's exit status if the daemon dies without one. */
 static int run(const struct cmfs_options *o, int failed)
 {
@@ -236,9 +252,7 @@ static int run(const struct cmfs_options *o, int failed)
 
 	r = cmfs_pid_file_check(&start.pid_file, o->mountpoint, &err);
 	if (r == 0)
-		r = open_images(&fs, o, &err);
-	if (r == 0)
-		r = cmfs_session_mount(&fs, o, &err);
+		r = mount_images(&fs, o, &err);
 	if (r == 0)
 		r = cmfs_session_serve(&fs, o, &err);
 	if (r < 0)

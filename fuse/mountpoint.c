@@ -2,6 +2,8 @@
 #include "mountpoint.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <mntent.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -51,26 +53,22 @@ static int detach(const char *path)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
 }
 
-/* The path itself cannot be looked at, as its daemon is dead: its parent can. */
+/*
+ * Where @path leads to, through symbolic links. Its file system cannot be asked, as its
+ * daemon is dead: a descriptor with O_PATH asks nobody.
+ */
 static char *absolute_path(const char *path)
 {
-	char *copy = strdup(path), *slash, *dir, *ret = NULL;
-	size_t len = copy ? strlen(copy) : 0;
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	char link[32], target[PATH_MAX];
+	ssize_t n;
 
-	while (len > 1 && copy[len - 1] == '/')
-		copy[--len] = '\0';
-	if (!copy)
+	if (fd < 0)
 		return NULL;
-	slash = strrchr(copy, '/');
-	if (slash)
-		*slash = '\0';
-	dir = realpath(!slash ? "." : slash == copy ? "/" : copy, NULL);
-	if (dir &&
-	    asprintf(&ret, "%s/%s", strcmp(dir, "/") ? dir : "", slash ? slash + 1 : copy) < 0)
-		ret = NULL;
-	free(dir);
-	free(copy);
-	return ret;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, target, sizeof(target));
+	close(fd);
+	return n > 0 && (size_t)n < sizeof(target) ? strndup(target, n) : NULL;
 }
 
 static int clear_dead_mount(const char *path, struct cmfs_err *err)
@@ -100,7 +98,7 @@ static int look_at(const char *path, struct stat *ret)
 	return stat(path, ret) < 0 || statvfs(path, &fs) < 0 ? -errno : 0;
 }
 
-int cmfs_mountpoint_prepare(const char *path, char **ret, struct cmfs_err *err)
+int cmfs_mountpoint_prepare(const char *path, struct cmfs_mountpoint *ret, struct cmfs_err *err)
 {
 	struct stat st;
 	int r = look_at(path, &st);
@@ -116,17 +114,28 @@ int cmfs_mountpoint_prepare(const char *path, char **ret, struct cmfs_err *err)
 		return cmfs_err_set(err, r, "%s: cannot mount there: %s", path, strerror(-r));
 	if (!S_ISDIR(st.st_mode))
 		return cmfs_err_set(err, -ENOTDIR, "%s: cannot mount there: not a directory", path);
-	*ret = realpath(path, NULL);
-	if (!*ret)
+	ret->path = realpath(path, NULL);
+	if (!ret->path)
 		return cmfs_err_set(err, -errno, "%s: cannot mount there: %s", path,
 				    strerror(errno));
-	if (is_cmfs_mount(*ret)) {
-		free(*ret);
-		return cmfs_err_set(
-			err, -EBUSY,
-			"%s: a cmfs is mounted there already (umount it first; setfattr "
-			"switches its mode)",
-			path);
-	}
-	return 0;
+	r = cmfs_mountpoint_check_free(ret, err);
+	if (r < 0)
+		cmfs_mountpoint_finish(ret);
+	return r;
+}
+
+int cmfs_mountpoint_check_free(const struct cmfs_mountpoint *mountpoint, struct cmfs_err *err)
+{
+	if (!is_cmfs_mount(mountpoint->path))
+		return 0;
+	return cmfs_err_set(err, -EBUSY,
+			    "%s: a cmfs is mounted there already (umount it first; setfattr "
+			    "switches its mode)",
+			    mountpoint->path);
+}
+
+void cmfs_mountpoint_finish(struct cmfs_mountpoint *mountpoint)
+{
+	free(mountpoint->path);
+	mountpoint->path = NULL;
 }

@@ -4,12 +4,24 @@
 
 #include "cmfs/error.h"
 
+struct cmfs_mountpoint {
+	char *path; /* absolute, without symbolic links; owned */
+};
+
 /**
  * cmfs_mountpoint_prepare() - check that @path can be mounted on, and clear away
  * what a killed cmfs left there (P11: mounting again just works).
- * @ret: its absolute path; the caller frees it.
+ * @ret: finish it if 0 is returned.
  * @err: filled on failure.
+ *
+ * An image may lie under the mountpoint, or be it: what is dead is cleared away, and
+ * what is alive is refused, before images are opened.
  */
-int cmfs_mountpoint_prepare(const char *path, char **ret, struct cmfs_err *err);
+int cmfs_mountpoint_prepare(const char *path, struct cmfs_mountpoint *ret, struct cmfs_err *err);
+
+/** cmfs_mountpoint_check_free() - -EBUSY if a cmfs is mounted there, and @err filled. */
+int cmfs_mountpoint_check_free(const struct cmfs_mountpoint *mountpoint, struct cmfs_err *err);
+
+void cmfs_mountpoint_finish(struct cmfs_mountpoint *mountpoint);
 
 #endif

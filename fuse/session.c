@@ -3,7 +3,6 @@
 #include "session.h"
 
 #include "log.h"
-#include "mountpoint.h"
 #include "passthrough.h"
 #include "readahead.h"
 #include "signals.h"
@@ -180,14 +179,15 @@ out:
 	return r;
 }
 
-int cmfs_session_mount(struct cmfs_fs *fs, const struct cmfs_options *options, struct cmfs_err *err)
+int cmfs_session_mount(struct cmfs_fs *fs, const struct cmfs_options *options,
+		       const struct cmfs_mountpoint *mountpoint, struct cmfs_err *err)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	struct fuse_lowlevel_ops ops = { .init = on_init };
-	char *mountpoint;
 	int r;
 
-	r = cmfs_mountpoint_prepare(options->mountpoint, &mountpoint, err);
+	/* Another one may have come while the images were opened. */
+	r = cmfs_mountpoint_check_free(mountpoint, err);
 	if (r < 0)
 		return r;
 	cmfs_dir_ops(&ops);
@@ -202,7 +202,7 @@ int cmfs_session_mount(struct cmfs_fs *fs, const struct cmfs_options *options, s
 		fs->se = fuse_session_new(&args, &ops, sizeof(ops), fs);
 		r = fs->se ? 0 : -EINVAL;
 	}
-	if (r == 0 && mount_quietly(fs->se, mountpoint) != 0) {
+	if (r == 0 && mount_quietly(fs->se, mountpoint->path) != 0) {
 		fuse_session_destroy(fs->se);
 		fs->se = NULL;
 		r = -EIO;
@@ -212,7 +212,6 @@ int cmfs_session_mount(struct cmfs_fs *fs, const struct cmfs_options *options, s
 		cmfs_err_set(err, r, "cannot mount on %s%s%s", options->mountpoint,
 			     libfuse_log.last[0] ? ": " : "", libfuse_log.last);
 	fuse_opt_free_args(&args);
-	free(mountpoint);
 	return r;
 }
 

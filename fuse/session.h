@@ -3,16 +3,17 @@
 #define CMFS_SESSION_H
 
 #include "fs.h"
+#include "mountpoint.h"
 #include "options.h"
 
 /**
- * cmfs_session_mount() - mount @fs as @options say.
+ * cmfs_session_mount() - mount @fs as @options say, on @mountpoint.
  * @err: filled on failure: one sentence that names the mountpoint.
  *
  * Sets fs->se. Returns 0 or -errno; then nothing is mounted.
  */
 int cmfs_session_mount(struct cmfs_fs *fs, const struct cmfs_options *options,
-		       struct cmfs_err *err);
+		       const struct cmfs_mountpoint *mountpoint, struct cmfs_err *err);
 
 /**
  * cmfs_session_serve() - serve requests until unmounted or told to end by

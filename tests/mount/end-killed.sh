@@ -90,3 +90,16 @@ while [ -e pid ]; do
 	sleep 0.05
 done
 cd /
+
+# By a symbolic link; and with the image in the folder that is mounted over.
+mkdir "$T/mnt/dir"
+echo inner >"$T/mnt/dir/img"
+ln -s mnt/dir "$T/link"
+for at in "$T/link" "$T/mnt/dir"; do
+	cmfs_start c "$T/mnt/dir/img" "$at"
+	killed
+	cmfs_start c "$T/mnt/dir/img" "$at"
+	expect inner "$(cat "$T/mnt/dir/img")"
+	cmfs_stop c
+	expect 0 "$(grep -c " $T/mnt" /proc/mounts || true)" "$at: mounts that are left"
+done
