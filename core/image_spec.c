@@ -295,6 +295,7 @@ int cmfs_image_spec_complete(struct cmfs_image_spec *spec, struct cmfs_err *err)
 {
 	char name[NAME_MAX + 1];
 
+	spec->name_given = spec->name;
 	if (spec->name || !cmfs_nbd_is_uri(spec->path))
 		return 0;
 	cmfs_nbd_uri_name(spec->path, name, sizeof(name));

@@ -9,9 +9,9 @@
 
 struct cmfs_file *cmfs_fs_find(struct cmfs_fs *fs, fuse_ino_t ino)
 {
-	if (ino < CMFS_FIRST_IMAGE || ino - CMFS_FIRST_IMAGE >= fs->file_count)
-		return NULL;
-	return &fs->files[ino - CMFS_FIRST_IMAGE];
+	fuse_ino_t first = cmfs_fs_ino(fs, 0);
+
+	return ino >= first && ino - first < fs->file_count ? &fs->files[ino - first] : NULL;
 }
 
 static int getattr(struct cmfs_file *file, const struct fuse_file_info *fi, struct stat *ret)
@@ -33,7 +33,7 @@ int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, const struct fuse_file_i
 	struct cmfs_file *file = cmfs_fs_find(fs, ino);
 	int r;
 
-	if (ino == FUSE_ROOT_ID) {
+	if (cmfs_fs_is_directory(fs, ino)) {
 		*ret = fs->root;
 		return 0;
 	}
@@ -72,5 +72,5 @@ void cmfs_fs_log_stopped(struct cmfs_file *file)
 
 void cmfs_fs_drop_pages(struct cmfs_fs *fs, struct cmfs_file *file)
 {
-	fuse_lowlevel_notify_inval_inode(fs->se, CMFS_FIRST_IMAGE + (file - fs->files), 0, 0);
+	fuse_lowlevel_notify_inval_inode(fs->se, cmfs_fs_ino(fs, file - fs->files), 0, 0);
 }

@@ -14,12 +14,10 @@
 #include <fuse_lowlevel.h>
 
 /*
- * What is mounted: a root directory with one file per image. The set is fixed
- * from before the mount until after the unmount, so nothing here is locked.
+ * What is mounted: a root directory with one file per image, or, where the mountpoint
+ * is a file, one image that is itself the root. The set is fixed from before the mount
+ * until after the unmount, so nothing here is locked.
  */
-
-/* An image's inode number is its index + CMFS_FIRST_IMAGE. */
-#define CMFS_FIRST_IMAGE (FUSE_ROOT_ID + 1)
 
 struct cmfs_file {
 	const char *name; /* in the root directory; points into the options */
@@ -45,6 +43,7 @@ struct cmfs_file {
 struct cmfs_fs {
 	struct cmfs_file *files;
 	size_t file_count;
+	bool root_is_image;		   /* the mountpoint is a file */
 	struct stat root;		   /* the root directory's attributes */
 	struct fuse_session *se;	   /* set once the session exists */
 	struct cmfs_jobs jobs;		   /* work that requests started on threads of its own */
@@ -58,8 +57,19 @@ struct cmfs_fs {
 	void *ready_arg;
 };
 
-/** cmfs_fs_find() - the file of that inode number, or NULL (the root, or none). */
+/** cmfs_fs_find() - the file of that inode number, or NULL (the root directory, or none). */
 struct cmfs_file *cmfs_fs_find(struct cmfs_fs *fs, fuse_ino_t ino);
+
+/** cmfs_fs_ino() - the inode number of the file with that index. */
+static inline fuse_ino_t cmfs_fs_ino(const struct cmfs_fs *fs, size_t index)
+{
+	return FUSE_ROOT_ID + !fs->root_is_image + index;
+}
+
+static inline bool cmfs_fs_is_directory(const struct cmfs_fs *fs, fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID && !fs->root_is_image;
+}
 
 /**
  * cmfs_fs_getattr() - attributes as stat(2) shows them, of a file or the root.

@@ -66,7 +66,8 @@ void cmfs_options_help(FILE *out)
 
 	fprintf(out, "usage: cmfs [options] IMAGE... MOUNTPOINT\n"
 		     "       cmfs [options] --drive file=IMAGE[,KEY=VALUE...]... MOUNTPOINT\n"
-		     "Show disk images as files under MOUNTPOINT, with a cache mode each.\n\n");
+		     "Show disk images as files under MOUNTPOINT, with a cache mode each;\n"
+		     "or one at MOUNTPOINT, if that is a file, as in cmfs disk.img disk.img\n\n");
 	for (size_t i = 0; (f = cmfs_flag(i)); i++)
 		print_flag(out, f);
 	fprintf(out, "\nkeys of an image (--drive; -o KEY=VALUE is for all that do not say "

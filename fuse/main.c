@@ -214,7 +214,11 @@ static int mount_images(struct cmfs_fs *fs, const struct cmfs_options *o, struct
 
 	if (r < 0)
 		return r;
-	r = open_images(fs, o, err);
+	fs->root_is_image = mountpoint.is_file;
+	if (mountpoint.is_file)
+		r = cmfs_options_check_file_mount(o, err);
+	if (r == 0)
+		r = open_images(fs, o, err);
 	if (r == 0)
 		r = cmfs_session_mount(fs, o, &mountpoint, err);
 	cmfs_mountpoint_finish(&mountpoint);

@@ -98,6 +98,16 @@ static int look_at(const char *path, struct stat *ret)
 	return stat(path, ret) < 0 || statvfs(path, &fs) < 0 ? -errno : 0;
 }
 
+static int check_kind(const char *path, mode_t mode, struct cmfs_err *err)
+{
+	if (S_ISDIR(mode) || S_ISREG(mode))
+		return 0;
+	return cmfs_err_set(err, -ENOTDIR,
+			    "%s: cannot mount there: it is neither a directory nor, for one image, "
+			    "a regular file",
+			    path);
+}
+
 int cmfs_mountpoint_prepare(const char *path, struct cmfs_mountpoint *ret, struct cmfs_err *err)
 {
 	struct stat st;
@@ -112,8 +122,10 @@ int cmfs_mountpoint_prepare(const char *path, struct cmfs_mountpoint *ret, struc
 	}
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: cannot mount there: %s", path, strerror(-r));
-	if (!S_ISDIR(st.st_mode))
-		return cmfs_err_set(err, -ENOTDIR, "%s: cannot mount there: not a directory", path);
+	r = check_kind(path, st.st_mode, err);
+	if (r < 0)
+		return r;
+	ret->is_file = S_ISREG(st.st_mode);
 	ret->path = realpath(path, NULL);
 	if (!ret->path)
 		return cmfs_err_set(err, -errno, "%s: cannot mount there: %s", path,

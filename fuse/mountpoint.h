@@ -4,8 +4,11 @@
 
 #include "cmfs/error.h"
 
+#include <stdbool.h>
+
 struct cmfs_mountpoint {
-	char *path; /* absolute, without symbolic links; owned */
+	char *path;   /* absolute, without symbolic links; owned */
+	bool is_file; /* a regular one; else a directory */
 };
 
 /**

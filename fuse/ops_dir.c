@@ -24,14 +24,14 @@ static void dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	};
 	int r;
 
-	if (parent != FUSE_ROOT_ID) {
+	if (!cmfs_fs_is_directory(fs, parent)) {
 		fuse_reply_err(req, ENOTDIR);
 		return;
 	}
 	for (size_t i = 0; i < fs->file_count; i++) {
 		if (strcmp(name, fs->files[i].name) != 0)
 			continue;
-		entry.ino = CMFS_FIRST_IMAGE + i;
+		entry.ino = cmfs_fs_ino(fs, i);
 		entry.entry_timeout = fs->files[i].entry_timeout;
 		r = cmfs_fs_getattr(fs, entry.ino, NULL, &entry.attr);
 		/* Afterwards: an answer of this boot is not to be taken for the last one's. */
@@ -55,7 +55,7 @@ static const char *entry_at(struct cmfs_fs *fs, off_t position, struct stat *ret
 		return position == 0 ? "." : "..";
 	if ((size_t)position - 2 >= fs->file_count)
 		return NULL;
-	ret->st_ino = CMFS_FIRST_IMAGE + position - 2;
+	ret->st_ino = cmfs_fs_ino(fs, position - 2);
 	ret->st_mode = S_IFREG;
 	return fs->files[position - 2].name;
 }
@@ -67,7 +67,7 @@ static void dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	size_t used = 0;
 	char *buf;
 
-	if (ino != FUSE_ROOT_ID) {
+	if (!cmfs_fs_is_directory(fs, ino)) {
 		fuse_reply_err(req, ENOTDIR);
 		return;
 	}

@@ -94,17 +94,22 @@ static ssize_t list_host(struct cmfs_file *file, char *list, size_t size)
 	return len;
 }
 
+/* Of a control key that tells of the mount; NULL for others. The root may be an image. */
+static const char *root_value(fuse_ino_t ino, const char *name)
+{
+	return ino == FUSE_ROOT_ID ? cmfs_control_root_get(name) : NULL;
+}
+
 static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
-	const char *value;
+	const char *value = root_value(ino, name);
 
 	if (has_prefix(name, "system.")) {
 		fuse_reply_err(req, EOPNOTSUPP);
 	} else if (!has_prefix(name, "user.")) {
 		fuse_reply_err(req, ENODATA);
-	} else if (!file) {
-		value = cmfs_control_root_get(name);
+	} else if (value || !file) {
 		reply_value(req, value, value ? (ssize_t)strlen(value) : -ENODATA, size);
 	} else if (has_prefix(name, CMFS_CONTROL_PREFIX)) {
 		get_control(req, file, name, size);
@@ -310,8 +315,6 @@ static int start_change_of_all(fuse_req_t req, const char *name, const char *val
 	uid_t uid = fuse_req_ctx(req)->uid;
 	int r;
 
-	if (cmfs_control_root_get(name))
-		return -EROFS;
 	if (key && !key->on_root)
 		key = NULL;
 	r = check_change(key, value, size);
@@ -328,6 +331,8 @@ static void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 
 	if (!has_prefix(name, "user.")) {
 		r = -EOPNOTSUPP;
+	} else if (root_value(ino, name)) {
+		r = -EROFS;
 	} else if (!file) {
 		r = start_change_of_all(req, name, value, size);
 		if (r == 0)
@@ -351,6 +356,8 @@ static void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 	if (!has_prefix(name, "user.")) {
 		r = -ENODATA;
+	} else if (root_value(ino, name)) {
+		r = -EROFS;
 	} else if (!file) {
 		r = start_change_of_all(req, name, NULL, 0);
 		if (r == 0)

@@ -268,6 +268,36 @@ int cmfs_options_parse(int argc, char **argv, struct cmfs_options *ret, struct c
 	return r < 0 ? r : check(ret, err);
 }
 
+int cmfs_options_check_file_mount(const struct cmfs_options *options, struct cmfs_err *err)
+{
+	const struct cmfs_image_spec *image = &options->images[0];
+	const char *mountpoint = options->mountpoint;
+
+	if (options->image_count > 1)
+		return cmfs_err_set(err, -EINVAL,
+				    "%s: is a file, which can show one image, and %zu are given; a "
+				    "directory can show them all",
+				    mountpoint, options->image_count);
+	if (image->name_given)
+		return cmfs_err_set(err, -EINVAL,
+				    "%s: name=%s: %s is a file and keeps its name; names are for "
+				    "a mount on a directory",
+				    image->path, image->name, mountpoint);
+	/* A root's generation cannot change: see cmfs_file_entry_timeout(). */
+	if (image->powercut)
+		return cmfs_err_set(err, -EINVAL,
+				    "%s: powercut=on: %s is a file, where what was open before a "
+				    "cut would go on after it; mount on a directory",
+				    image->path, mountpoint);
+	/* A root is made before that cache is agreed upon, and keeps its first size, 0. */
+	if (options->fixed_mode)
+		return cmfs_err_set(err, -EINVAL,
+				    "fixed-mode: %s is a file, whose size the kernel's write cache "
+				    "would not know; mount on a directory",
+				    mountpoint);
+	return 0;
+}
+
 void cmfs_options_finish(struct cmfs_options *options)
 {
 	for (size_t i = 0; i < options->image_count; i++)

@@ -60,6 +60,9 @@ void cmfs_options_finish(struct cmfs_options *options);
 /** cmfs_options_set_pid_file() - once, or -EINVAL. */
 int cmfs_options_set_pid_file(struct cmfs_options *options, const char *path, struct cmfs_err *err);
 
+/** cmfs_options_check_file_mount() - 0, or -EINVAL if the mountpoint may not be a file. */
+int cmfs_options_check_file_mount(const struct cmfs_options *options, struct cmfs_err *err);
+
 /** cmfs_options_help() - the --help text, made of the option tables. */
 void cmfs_options_help(FILE *out);
 

@@ -30,14 +30,14 @@ static const char *name_of(const struct cmfs_pid_file *p)
 	return slash ? slash + 1 : p->path;
 }
 
-/* Is @folder, as it really is, @mountpoint or below it? */
-static bool is_inside(const char *folder, const char *mountpoint)
+/* Is @path, as it really is, @mountpoint or below it? */
+static bool is_inside(const char *path, const char *mountpoint)
 {
-	char *f = realpath(folder, NULL), *m = realpath(mountpoint, NULL);
+	char *p = realpath(path, NULL), *m = realpath(mountpoint, NULL);
 	size_t len = m ? strlen(m) : 0;
-	bool inside = f && m && strncmp(f, m, len) == 0 && (f[len] == '/' || f[len] == '\0');
+	bool inside = p && m && strncmp(p, m, len) == 0 && (p[len] == '/' || p[len] == '\0');
 
-	free(f);
+	free(p);
 	free(m);
 	return inside;
 }
@@ -51,7 +51,7 @@ static int open_folder(struct cmfs_pid_file *p, const char *mountpoint, struct c
 
 	if (!folder)
 		return cmfs_err_set(err, -ENOMEM, "out of memory");
-	if (is_inside(folder, mountpoint)) {
+	if (is_inside(folder, mountpoint) || is_inside(p->path, mountpoint)) {
 		r = cmfs_err_set(err, -EINVAL,
 				 "%s: the pid file would be hidden by the mount on %s", p->path,
 				 mountpoint);

@@ -21,6 +21,7 @@
 struct cmfs_image_spec {
 	const char *path; /* of the host file or block device, or an NBD URI */
 	const char *name; /* in the mount; NULL: the last part of the path */
+	bool name_given;  /* it is not the default for such a path; once complete */
 	bool readonly;
 	bool cache_given;
 	enum cmfs_cache_mode cache; /* if given */

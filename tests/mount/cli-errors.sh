@@ -85,8 +85,8 @@ refused 1 "dir/other: .*user.cmfs.cache.*$all.*cache=" dir/other mnt
 
 # The mountpoint and what comes after the images.
 refused 1 "nowhere: .*No such file" img nowhere
-refused 1 "other: .*[Nn]ot a directory" img other
-refused 1 "other: .*[Nn]ot a directory" -o cache=none img other
+refused 1 "fifo: .*neither a directory nor.*regular file" img fifo
+refused 1 "fifo: .*neither a directory nor.*regular file" -o cache=none img fifo
 refused 1 "no/such/pid: .*No such file" -P no/such/pid img mnt
 refused 1 "dir: .*directory" -P dir img mnt
 
