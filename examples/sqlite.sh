@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# sqlite with its write-ahead log, on a file system inside an image. (A database
-# that is itself the image works only with a journal that needs no second file,
-# as journal_mode=MEMORY: the directory of a cmfs mount is fixed.) The mode is
-# switched while transactions run. Needs root.
+# sqlite with its write-ahead log, on a file system inside an image. (For a database
+# that is itself the image see file-mount.sh: in a directory that cmfs mounts no journal
+# can be made.) The mode is switched while transactions run. Needs root.
 #
 # usage: examples/sqlite.sh [-h] [MODE]      (default: none)
 #   CMFS=PATH    the cmfs to use (default: build/fuse/cmfs, or the one in PATH)

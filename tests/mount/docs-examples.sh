@@ -41,6 +41,8 @@ works loop-mount.sh
 works loop-mount.sh directsync
 works sqlite.sh
 works sqlite.sh writeback
+works file-mount.sh
+works file-mount.sh writethrough
 works fsync-durability.sh
 for mode in $modes; do
 	grep -q "^$mode .*| 20 of 20$" "$T/out" || { cat "$T/out" && fail "no line for $mode"; }
@@ -71,7 +73,7 @@ nothing_left "fsync-check.sh true"
 nothing_left "fsync-check.sh -m bogus"
 
 # A failure is told, and cleaned up after, early or late.
-for script in loop-mount sqlite fsync-durability powercut-ext4 powercut-sqlite; do
+for script in loop-mount sqlite file-mount fsync-durability powercut-ext4 powercut-sqlite; do
 	! "$TOP/examples/$script.sh" bogus >"$T/out" 2>&1 || fail "$script.sh bogus: success"
 	nothing_left "$script.sh bogus"
 done
