@@ -112,8 +112,10 @@ cmfs() {
 	"$CMFS" "$@" 3>&-
 }
 
-alive() { # PID; a zombie is not
-	[ -e "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+# A zombie is not, but the first thread is one before the others have let go of files.
+alive() { # PID
+	[ -e "/proc/$1" ] && ! awk '/^State:/ { zombie = $2 == "Z" }
+		/^Threads:/ { exit !(zombie && $2 <= 1) }' "/proc/$1/status" 2>/dev/null
 }
 
 wait_gone() {
