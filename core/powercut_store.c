@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "powercut_store.h"
 
+#include "temp_file.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,30 +25,11 @@ void cmfs_store_finish(struct cmfs_store *store)
 
 /* ---- the file ---- */
 
-static int open_nameless(const char *folder)
-{
-	char path[PATH_MAX];
-	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	if (fd >= 0)
-		return fd;
-	/* Not every file system has O_TMPFILE. */
-	if ((size_t)snprintf(path, sizeof(path), "%s/cmfs-powercut.XXXXXX", folder) >= sizeof(path))
-		return -ENAMETOOLONG;
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	unlink(path);
-	return fd;
-}
-
 static int need_file(struct cmfs_store *store)
 {
-	const char *folder = getenv("TMPDIR");
-
 	if (store->fd >= 0)
 		return 0;
-	store->fd = open_nameless(folder && folder[0] ? folder : "/var/tmp");
+	store->fd = cmfs_temp_file_create();
 	return store->fd < 0 ? store->fd : 0;
 }
 
