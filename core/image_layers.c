@@ -1,10 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What lies between an image and its place: power cuts, the write log, faults. */
+/* What lies between an image and its place: an overlay, power cuts, the write log, faults. */
 #include "image_private.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+/* What cannot be written has nothing to throw away. */
+static bool wants_overlay(const struct cmfs_image_spec *spec)
+{
+	return spec->snapshot && !spec->readonly;
+}
+
+static int wrap_overlay(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
+			struct cmfs_backend **ret, struct cmfs_image_layers *layers,
+			struct cmfs_err *err)
+{
+	struct cmfs_backend *temp;
+	int r = cmfs_overlay_temp_open(below->how.direct, &temp, err);
+
+	if (r < 0)
+		return r;
+	r = cmfs_backend_overlay_open(below, temp, ret, err);
+	if (r == 0)
+		layers->overlay = cmfs_backend_overlay_state(*ret);
+	else
+		cmfs_backend_close(temp);
+	return r;
+}
 
 static bool wants_powercut(const struct cmfs_image_spec *spec)
 {
@@ -64,6 +87,7 @@ static const struct layer {
 		    struct cmfs_backend **ret, struct cmfs_image_layers *layers,
 		    struct cmfs_err *err);
 } layers[] = {
+	{ "snapshot=on", wants_overlay, wrap_overlay },
 	{ "powercut=on", wants_powercut, wrap_powercut },
 	{ "log-writes", wants_write_log, wrap_write_log },
 	{ "fault", wants_faults, wrap_faults },

@@ -70,6 +70,12 @@ static int starting_cache(const struct cmfs_image_source *source, struct cmfs_ba
 	return 0;
 }
 
+/* The place; with an overlay on it, it is the overlay that is written. */
+static bool opens_readonly(const struct cmfs_image_spec *spec)
+{
+	return spec->readonly || spec->snapshot;
+}
+
 /* Move from the plain opening, which told us the mode, to the mode's own. */
 static int open_in_mode(const struct cmfs_image_spec *spec, const struct cmfs_image_source *source,
 			struct cmfs_backend **be, enum cmfs_cache_mode *mode, bool *stored,
@@ -83,7 +89,7 @@ static int open_in_mode(const struct cmfs_image_spec *spec, const struct cmfs_im
 	r = starting_cache(source, *be, mode, stored, &why);
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: %s", spec->path, why.msg);
-	how = cmfs_image_open_how(*mode, spec->readonly);
+	how = cmfs_image_open_how(*mode, opens_readonly(spec));
 	if (how.direct == (*be)->how.direct && how.dsync == (*be)->how.dsync &&
 	    how.no_flush == (*be)->how.no_flush)
 		return 0;
@@ -155,7 +161,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		.fixed = spec->fixed,
 	};
 	struct cmfs_open_how how = cmfs_image_open_how(
-		spec->cache_given ? spec->cache : CMFS_CACHE_WRITEBACK, spec->readonly);
+		spec->cache_given ? spec->cache : CMFS_CACHE_WRITEBACK, opens_readonly(spec));
 	struct cmfs_image_layers stack = { "" };
 	enum cmfs_cache_mode mode;
 	struct cmfs_backend *be;

@@ -20,7 +20,8 @@ struct cmfs_image_source {
 /* What lies between the image and its file, from the spec (image_layers.c). */
 struct cmfs_image_layers {
 	char names[96];			/* "powercut=on", from the bottom up; "" for none */
-	struct cmfs_powercut *powercut; /* NULL: not there; lives as long as the image's backend */
+	struct cmfs_overlay *overlay;	/* NULL: not there; lives as long as the image's backend */
+	struct cmfs_powercut *powercut; /* the same */
 	struct cmfs_write_log *write_log; /* the same; a reference */
 	struct cmfs_faults *faults;	  /* the same; a reference */
 };

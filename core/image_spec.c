@@ -126,6 +126,9 @@ static const struct key keys[] = {
 	{ { "locking", "AUTO|ON|OFF", "lock it as QEMU does, so that one program writes to it at a "
 	    "time; auto: where its file system can (default: auto)" },
 	  WORD, OFFSET(host.locking), lockings },
+	{ { "snapshot", "ON|OFF", "on: what is written goes to a temporary file, and the image is "
+	    "never changed, unless setfattr -n user.cmfs.commit says so (default: off)" },
+	  ON_OFF, OFFSET(snapshot) },
 	{ { "persist", "ON|OFF", "on: a mode set through the mount is also stored on its host file "
 	    "(default: off)" },
 	  ON_OFF, OFFSET(persist) },
@@ -337,6 +340,11 @@ int cmfs_image_spec_check(const struct cmfs_image_spec *spec, struct cmfs_err *e
 	if (spec->log_writes && spec->readonly)
 		return cmfs_err_set(err, -EINVAL,
 				    "%s: log-writes: there is nothing to log of a read-only image",
+				    spec->path);
+	if (spec->snapshot && !spec->readonly && spec->persist)
+		return cmfs_err_set(err, -EINVAL,
+				    "%s: persist=on stores modes on the image, which snapshot=on "
+				    "never changes",
 				    spec->path);
 	if (layer && spec->keep_sync_flag)
 		return cmfs_err_set(err, -EINVAL,

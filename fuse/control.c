@@ -113,6 +113,42 @@ static int powercut_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_
 	return r;
 }
 
+/* ---- the overlay ---- */
+
+/* What a commit would write, or how far one has come; "off" without the layer. */
+static int commit_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
+{
+	struct cmfs_overlay_status s;
+	int n, r = cmfs_image_overlay_status(image, &s);
+
+	if (r < 0)
+		return r == -EOPNOTSUPP ? snprintf(value, size, "off") : r;
+	n = snprintf(value, size, "uncommitted=%ju%s", (uintmax_t)s.uncommitted,
+		     s.resized ? " resized" : "");
+	if (s.committing)
+		n += snprintf(value + n, size - n, " committing=%ju/%ju", (uintmax_t)s.done,
+			      (uintmax_t)s.total);
+	return n;
+}
+
+/* What mappings have dirtied, or the kernel's write cache has acknowledged, goes first. */
+static int commit_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
+		      const char *value, struct cmfs_err *err)
+{
+	struct cmfs_overlay_status before = { 0 };
+	int r;
+
+	if (strcmp(value, "now") != 0)
+		return cmfs_err_set(err, -EINVAL, "'%s': there is only a commit 'now'", value);
+	cmfs_fs_drop_pages(fs, file);
+	cmfs_image_overlay_status(image, &before);
+	r = cmfs_image_commit(image, err);
+	if (r == 0)
+		cmfs_log(LOG_INFO, "%s: committed %ju bytes to the image", file->name,
+			 (uintmax_t)before.uncommitted);
+	return r;
+}
+
 /* ---- faults, the write log ---- */
 
 static int fault_get(struct cmfs_file *file, struct cmfs_image *image, char *value, size_t size)
@@ -176,6 +212,7 @@ static int daemon_get(struct cmfs_file *file, struct cmfs_image *image, char *va
 #define ERROR_XATTR    CMFS_CONTROL_PREFIX "error"
 #define DATAPATH_XATTR CMFS_CONTROL_PREFIX "datapath"
 #define POWERCUT_XATTR CMFS_CONTROL_PREFIX "powercut"
+#define COMMIT_XATTR   CMFS_CONTROL_PREFIX "commit"
 #define FAULT_XATTR    CMFS_CONTROL_PREFIX "fault"
 #define MARK_XATTR     CMFS_CONTROL_PREFIX "mark"
 
@@ -184,6 +221,8 @@ static const struct cmfs_control_key keys[] = {
 	{ ERROR_XATTR, error_get },
 	{ DATAPATH_XATTR, datapath_get },
 	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true, .on_root = true },
+	{ COMMIT_XATTR, commit_get, commit_set, .logs = true, .keeps_pages = true,
+	  .on_root = true },
 	{ FAULT_XATTR, fault_get, fault_set, fault_remove, .keeps_pages = true, .on_root = true },
 	{ MARK_XATTR, mark_get, mark_set, .keeps_pages = true },
 	{ CMFS_DAEMON_XATTR, daemon_get },
@@ -191,8 +230,8 @@ static const struct cmfs_control_key keys[] = {
 
 /* All names in keys[], for the root directory. */
 #define KEY_NAMES                                                                                  \
-	CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR " " POWERCUT_XATTR " " FAULT_XATTR     \
-			 " " MARK_XATTR " " CMFS_DAEMON_XATTR
+	CMFS_CACHE_XATTR " " ERROR_XATTR " " DATAPATH_XATTR " " POWERCUT_XATTR " " COMMIT_XATTR    \
+			 " " FAULT_XATTR " " MARK_XATTR " " CMFS_DAEMON_XATTR
 
 static const struct {
 	const char *name, *value; /* NULL: the daemon's id */

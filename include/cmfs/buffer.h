@@ -16,6 +16,7 @@ enum cmfs_buffer {
 	CMFS_BUFFER_BOUNCE,   /* core/align.c: aligned stand-in for a caller's buffer */
 	CMFS_BUFFER_LOG,      /* core/backend_write_log.c: content that is read back */
 	CMFS_BUFFER_POWERCUT, /* core/powercut_apply.c: data on its way to the place below */
+	CMFS_BUFFER_OVERLAY,  /* core/overlay*.c: a block that is copied, data to be committed */
 	CMFS_BUFFERS,
 };
 

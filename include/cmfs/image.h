@@ -4,6 +4,7 @@
 
 #include "cmfs/backend.h"
 #include "cmfs/cache_mode.h"
+#include "cmfs/overlay.h"
 #include "cmfs/powercut.h"
 
 /*
@@ -165,6 +166,23 @@ bool cmfs_image_is_dead(struct cmfs_image *image);
 
 /** cmfs_image_powercut_summary() - 0; -EOPNOTSUPP without the layer; -EIO if dead. */
 int cmfs_image_powercut_summary(struct cmfs_image *image, struct cmfs_powercut_summary *ret);
+
+/*
+ * Overlays, of images with the layer for it.
+ */
+
+/**
+ * cmfs_image_commit() - write the overlay to the image's place (cmfs/overlay.h).
+ * @err: filled on failure.
+ *
+ * Errors: -EOPNOTSUPP without the layer, -EIO for an image that was cut, those of
+ * cmfs_overlay_commit(). Live changes wait until it is done. Not to be called by a
+ * thread whose progress a waiting request needs.
+ */
+int cmfs_image_commit(struct cmfs_image *image, struct cmfs_err *err);
+
+/** cmfs_image_overlay_status() - 0; -EOPNOTSUPP without the layer; -EIO if dead. */
+int cmfs_image_overlay_status(struct cmfs_image *image, struct cmfs_overlay_status *ret);
 
 /*
  * Metadata; -EOPNOTSUPP where the backend has none. Contracts as at struct

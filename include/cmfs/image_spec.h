@@ -30,6 +30,7 @@ struct cmfs_image_spec {
 	bool keep_sync_flag;		/* the host's sync flag serves writethrough */
 	bool persist;			/* live changes are stored on the host file */
 	bool fixed;		  /* no live changes, and only modes without direct and dsync */
+	bool snapshot;		  /* changes go to an overlay, cmfs/overlay.h */
 	bool powercut;		  /* the power-cut layer, cmfs/powercut.h */
 	uint64_t powercut_memory; /* its data in memory, in bytes; the rest goes to a file */
 	const char *log_writes;	  /* path of a new write log, cmfs/write_log.h; NULL: none */

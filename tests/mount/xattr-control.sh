@@ -99,8 +99,8 @@ setfattr -x $key "$T/mnt/two"
 # The root directory.
 expect "user.cmfs.daemon user.cmfs.keys user.cmfs.version" "$(getfattr --absolute-names -d -m - "$T/mnt" |
 	sed -n 's/=.*//p' | sort | xargs)" "the root's list"
-expect "$key user.cmfs.error user.cmfs.datapath user.cmfs.powercut user.cmfs.fault user.cmfs.mark \
-user.cmfs.daemon" \
+expect "$key user.cmfs.error user.cmfs.datapath user.cmfs.powercut user.cmfs.commit \
+user.cmfs.fault user.cmfs.mark user.cmfs.daemon" \
 	"$(get "$T/mnt" user.cmfs.keys)"
 expect none "$(get "$T/mnt/img" user.cmfs.error)" "an image that has not failed"
 refuses "Read-only" setfattr -n user.cmfs.error -v none "$T/mnt/img"
