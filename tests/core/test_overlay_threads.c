@@ -175,10 +175,74 @@ static void test_commits_when_threads_write_directly_lose_nothing(void **state)
 	run(&(const struct mem_config){ .size = FIXED, .direct = { 512, 512, 4096 } }, true);
 }
 
+/* ---- a reader at the moment when the overlay is forgotten ---- */
+
+static struct {
+	struct overlay_disk d;
+	atomic_uint flushes; /* of the image */
+	atomic_bool committing_stands, reading_stands, commit_on, read_on;
+} m;
+
+/* The commit stands behind its last flush. */
+static void hold_commit(void *arg, const struct mem_event *event, enum mem_stage stage)
+{
+	if (event->op != MEM_FLUSH || stage != MEM_AFTER || atomic_fetch_add(&m.flushes, 1) == 0)
+		return;
+	atomic_store(&m.committing_stands, true);
+	WAIT_UNTIL(atomic_load(&m.commit_on));
+}
+
+/* The reader has found the block in the overlay, and has not read it. */
+static void hold_read(void *arg, const struct mem_event *event, enum mem_stage stage)
+{
+	if (event->op != MEM_READ || stage != MEM_BEFORE || !atomic_load(&m.committing_stands))
+		return;
+	atomic_store(&m.reading_stands, true);
+	WAIT_UNTIL(atomic_load(&m.read_on));
+}
+
+static void run_commit(void *arg)
+{
+	THREAD_CHECK(cmfs_overlay_commit(m.d.overlay, NULL) == 0);
+}
+
+static void run_read(void *arg)
+{
+	char buf[4096];
+	size_t got = 0;
+
+	THREAD_CHECK(cmfs_backend_read(m.d.be, buf, sizeof(buf), 0, &got) == 0 &&
+		     got == sizeof(buf) && buf[0] == 'x' && buf[4095] == 'x');
+}
+
+static void test_the_overlay_when_it_is_read_is_not_forgotten(void **state)
+{
+	const struct mem_config image = { .size = 65536, .hook = hold_commit };
+	const struct mem_config temp = { .hook = hold_read };
+	struct thread commit, read;
+	char buf[4096];
+
+	overlay_disk_open(&m.d, &image, &temp, false, 'i');
+	memset(buf, 'x', sizeof(buf));
+	assert_int_equal(cmfs_backend_write(m.d.be, buf, sizeof(buf), 0, CMFS_VOLATILE), 0);
+	thread_start(&commit, run_commit, NULL);
+	WAIT_UNTIL(atomic_load(&m.committing_stands));
+	thread_start(&read, run_read, NULL); /* a commit does not hold up who reads */
+	WAIT_UNTIL(atomic_load(&m.reading_stands));
+	atomic_store(&m.commit_on, true);
+	linger();
+	assert_false(thread_done(&commit));
+	atomic_store(&m.read_on, true);
+	thread_join(&read);
+	thread_join(&commit);
+	overlay_disk_close(&m.d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_commits_when_threads_write_lose_nothing),
+		cmocka_unit_test(test_the_overlay_when_it_is_read_is_not_forgotten),
 		cmocka_unit_test(test_commits_when_threads_write_directly_lose_nothing),
 	};
 
