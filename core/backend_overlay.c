@@ -96,7 +96,9 @@ static struct cmfs_overlay_opening *create_opening(const struct cmfs_open_how *h
 
 	if (o)
 		*o = (struct cmfs_overlay_opening){
-			.base = { .ops = &overlay_ops, .how = *how, .geo = { 1, 1, 1 } },
+			.base = { .ops = &overlay_ops,
+				  .how = *how,
+				  .geo = { 1, 1, 1, image->geo.fixed_size } },
 			.image = image,
 			.temp = temp,
 		};

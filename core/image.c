@@ -330,6 +330,9 @@ static int allocate_inside(struct cmfs_image *image, enum cmfs_alloc what, bool 
 	uint64_t fits = len;
 	int r = fit_inside(image, off, &fits);
 
+	/* Zeroes it must become (P9); with discard=ignore, the space is not given back. */
+	if (what == CMFS_ALLOC_PUNCH && image->discard == CMFS_DISCARD_IGNORE)
+		what = CMFS_ALLOC_ZERO;
 	if (r == 0 && fits < len && !keep_size)
 		r = -ENOSPC;
 	if (r == -ENOSPC && keep_size)

@@ -2,6 +2,8 @@
 /* What lies between an image and its place: an overlay, power cuts, the write log, faults. */
 #include "image_private.h"
 
+#include "backend_zeroes.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +77,19 @@ static int wrap_faults(const struct cmfs_image_spec *spec, struct cmfs_backend *
 	return cmfs_backend_fault_open(below, layers->faults, ret, err);
 }
 
+static bool wants_zeroes(const struct cmfs_image_spec *spec)
+{
+	return spec->detect_zeroes != CMFS_DETECT_ZEROES_OFF && !spec->readonly;
+}
+
+static int wrap_zeroes(const struct cmfs_image_spec *spec, struct cmfs_backend *below,
+		       struct cmfs_backend **ret, struct cmfs_image_layers *layers,
+		       struct cmfs_err *err)
+{
+	return cmfs_backend_zeroes_open(below, spec->detect_zeroes == CMFS_DETECT_ZEROES_UNMAP, ret,
+					err);
+}
+
 /*
  * What can lie between an image and its file, from the bottom up. Each wraps the
  * opening below it, and reopens it when it is reopened.
@@ -91,6 +106,7 @@ static const struct layer {
 	{ "powercut=on", wants_powercut, wrap_powercut },
 	{ "log-writes", wants_write_log, wrap_write_log },
 	{ "fault", wants_faults, wrap_faults },
+	{ "detect-zeroes", wants_zeroes, wrap_zeroes },
 };
 
 const char *cmfs_image_spec_layer(const struct cmfs_image_spec *spec)

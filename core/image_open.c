@@ -190,6 +190,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	}
 	image->source = source;
 	image->layers = stack;
+	image->discard = spec->discard;
 	image->keep_sync_flag = spec->keep_sync_flag;
 	r = start_sync_flag(image, spec, err);
 	if (r < 0) {

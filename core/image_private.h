@@ -31,6 +31,7 @@ struct cmfs_image {
 	bool readonly;
 	bool fixed_size;		 /* constant: the content is as long as its place */
 	struct cmfs_image_source source; /* constant */
+	enum cmfs_discard discard;	 /* constant */
 	bool stored_cache;		 /* constant: the starting mode came from the host */
 	const char *notice;		 /* constant: of the opening of its place */
 	struct cmfs_image_layers layers; /* constant */

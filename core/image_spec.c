@@ -49,6 +49,19 @@ static const char *const modes[] = { "writeback",  "none",   "writethrough",
 
 static const char *const lockings[] = { "auto", "on", "off", NULL }; /* enum cmfs_locking */
 
+static const char *const discard_words[] = {
+	[CMFS_DISCARD_UNMAP] = "unmap",
+	[CMFS_DISCARD_IGNORE] = "ignore",
+	NULL,
+};
+
+static const char *const detect_zeroes_words[] = {
+	[CMFS_DETECT_ZEROES_OFF] = "off",
+	[CMFS_DETECT_ZEROES_ON] = "on",
+	[CMFS_DETECT_ZEROES_UNMAP] = "unmap",
+	NULL,
+};
+
 static int parse_cache(struct cmfs_image_spec *spec, const char *value, struct cmfs_err *err)
 {
 	if (cmfs_cache_mode_parse(value, &spec->cache) < 0)
@@ -129,6 +142,12 @@ static const struct key keys[] = {
 	{ { "snapshot", "ON|OFF", "on: what is written goes to a temporary file, and the image is "
 	    "never changed, unless setfattr -n user.cmfs.commit says so (default: off)" },
 	  ON_OFF, OFFSET(snapshot) },
+	{ { "discard", "WORD", "unmap: what is discarded is given back to the host; ignore: it "
+	    "becomes zeroes and keeps its space (default: unmap)" },
+	  WORD, OFFSET(discard), discard_words },
+	{ { "detect-zeroes", "WORD", "on: a write of zeroes is not written, but becomes a range of "
+	    "zeroes; unmap: a hole (default: off)" },
+	  WORD, OFFSET(detect_zeroes), detect_zeroes_words },
 	{ { "persist", "ON|OFF", "on: a mode set through the mount is also stored on its host file "
 	    "(default: off)" },
 	  ON_OFF, OFFSET(persist) },
@@ -340,6 +359,11 @@ int cmfs_image_spec_check(const struct cmfs_image_spec *spec, struct cmfs_err *e
 	if (spec->log_writes && spec->readonly)
 		return cmfs_err_set(err, -EINVAL,
 				    "%s: log-writes: there is nothing to log of a read-only image",
+				    spec->path);
+	if (spec->detect_zeroes == CMFS_DETECT_ZEROES_UNMAP && spec->discard == CMFS_DISCARD_IGNORE)
+		return cmfs_err_set(err, -EINVAL,
+				    "%s: detect-zeroes=unmap gives back what discard=ignore keeps; "
+				    "detect-zeroes=on works with it",
 				    spec->path);
 	if (spec->snapshot && !spec->readonly && spec->persist)
 		return cmfs_err_set(err, -EINVAL,

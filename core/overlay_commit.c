@@ -181,7 +181,7 @@ static int cut_image(struct commit *c, uint64_t at)
 	uint64_t size;
 	int r = cmfs_backend_size(c->to, &size);
 
-	if (r < 0 || size <= at)
+	if (r < 0 || size <= at || c->to->geo.fixed_size)
 		return r;
 	return cmfs_align_truncate(c->to, &c->to_ranges, at);
 }
@@ -214,7 +214,7 @@ static int set_size(struct commit *c)
 	uint64_t wanted = atomic_load(&c->overlay->size), size;
 	int r = cmfs_backend_size(c->to, &size);
 
-	if (r < 0 || size == wanted)
+	if (r < 0 || size == wanted || c->to->geo.fixed_size)
 		return r;
 	return cmfs_align_truncate(c->to, &c->to_ranges, wanted);
 }

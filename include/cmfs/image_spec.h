@@ -6,6 +6,19 @@
 #include "cmfs/image.h"
 #include "cmfs/write_log.h"
 
+/* What becomes of a discard; QEMU's discard=. */
+enum cmfs_discard {
+	CMFS_DISCARD_UNMAP,  /* the host gets its space back */
+	CMFS_DISCARD_IGNORE, /* it becomes zeroes, and the host's space is kept */
+};
+
+/* What becomes of a write of zeroes; QEMU's detect-zeroes=. */
+enum cmfs_detect_zeroes {
+	CMFS_DETECT_ZEROES_OFF,	  /* a write */
+	CMFS_DETECT_ZEROES_ON,	  /* zeroes, and the host's space is kept */
+	CMFS_DETECT_ZEROES_UNMAP, /* a hole */
+};
+
 /*
  * Everything that is settled about an image before it is opened: where it is, and how
  * it is to be shown. On the command line this is what QEMU's -drive is to a disk,
@@ -29,8 +42,10 @@ struct cmfs_image_spec {
 	unsigned int reconnect_delay_s; /* of an NBD server's, cmfs/nbd.h */
 	bool keep_sync_flag;		/* the host's sync flag serves writethrough */
 	bool persist;			/* live changes are stored on the host file */
-	bool fixed;		  /* no live changes, and only modes without direct and dsync */
-	bool snapshot;		  /* changes go to an overlay, cmfs/overlay.h */
+	bool fixed;    /* no live changes, and only modes without direct and dsync */
+	bool snapshot; /* changes go to an overlay, cmfs/overlay.h */
+	enum cmfs_discard discard;
+	enum cmfs_detect_zeroes detect_zeroes;
 	bool powercut;		  /* the power-cut layer, cmfs/powercut.h */
 	uint64_t powercut_memory; /* its data in memory, in bytes; the rest goes to a file */
 	const char *log_writes;	  /* path of a new write log, cmfs/write_log.h; NULL: none */
