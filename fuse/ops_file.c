@@ -26,7 +26,10 @@ static void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	boot = cmfs_boot_get(file);
-	if (fi->flags & O_TRUNC) {
+	/* Passthrough would write to the host file without asking how that is open. */
+	if ((fi->flags & O_ACCMODE) != O_RDONLY && cmfs_image_readonly(boot->image)) {
+		r = -EROFS;
+	} else if (fi->flags & O_TRUNC) {
 		r = cmfs_image_truncate(boot->image, 0);
 		cmfs_fs_log_failure(file, boot->image);
 		cmfs_fs_log_stopped(file);
