@@ -142,10 +142,10 @@ static const struct key keys[] = {
 	{ { "snapshot", "ON|OFF", "on: what is written goes to a temporary file, and the image is "
 	    "never changed, unless setfattr -n user.cmfs.commit says so (default: off)" },
 	  ON_OFF, OFFSET(snapshot) },
-	{ { "discard", "WORD", "unmap: what is discarded is given back to the host; ignore: it "
+	{ { "discard", "UNMAP|IGNORE", "unmap: what is discarded is given back to the host; ignore: it "
 	    "becomes zeroes and keeps its space (default: unmap)" },
 	  WORD, OFFSET(discard), discard_words },
-	{ { "detect-zeroes", "WORD", "on: a write of zeroes is not written, but becomes a range of "
+	{ { "detect-zeroes", "OFF|ON|UNMAP", "on: a write of zeroes is not written, but becomes a range of "
 	    "zeroes; unmap: a hole (default: off)" },
 	  WORD, OFFSET(detect_zeroes), detect_zeroes_words },
 	{ { "persist", "ON|OFF", "on: a mode set through the mount is also stored on its host file "
