@@ -131,6 +131,13 @@ static int commit_get(struct cmfs_file *file, struct cmfs_image *image, char *va
 	return n;
 }
 
+static bool has_overlay(struct cmfs_image *image)
+{
+	struct cmfs_overlay_status s;
+
+	return cmfs_image_overlay_status(image, &s) != -EOPNOTSUPP;
+}
+
 /* What mappings have dirtied, or the kernel's write cache has acknowledged, goes first. */
 static int commit_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
 		      const char *value, struct cmfs_err *err)
@@ -221,8 +228,8 @@ static const struct cmfs_control_key keys[] = {
 	{ ERROR_XATTR, error_get },
 	{ DATAPATH_XATTR, datapath_get },
 	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true, .on_root = true },
-	{ COMMIT_XATTR, commit_get, commit_set, .logs = true, .keeps_pages = true,
-	  .on_root = true },
+	{ COMMIT_XATTR, commit_get, commit_set, .logs = true, .keeps_pages = true, .on_root = true,
+	  .is_for = has_overlay },
 	{ FAULT_XATTR, fault_get, fault_set, fault_remove, .keeps_pages = true, .on_root = true },
 	{ MARK_XATTR, mark_get, mark_set, .keeps_pages = true },
 	{ CMFS_DAEMON_XATTR, daemon_get },

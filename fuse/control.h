@@ -30,6 +30,8 @@ struct cmfs_control_key {
 	bool logs;	  /* set() logs itself what it has done */
 	bool keeps_pages; /* a change says nothing of the kernel's */
 	bool on_root;	  /* set on the root directory it is of all images */
+	/* Of those, which ones it is for; NULL: all. */
+	bool (*is_for)(struct cmfs_image *image);
 };
 
 /* The longest value of any key, in bytes. */

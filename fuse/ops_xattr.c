@@ -212,16 +212,20 @@ static int change_one(const struct change *c, struct cmfs_file *file, struct cmf
 /* Returns the first error; the images behind it are as they were. */
 static int change_all(const struct change *c)
 {
+	bool found = false;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < c->fs->file_count; i++) {
 		struct cmfs_file *file = &c->fs->files[i];
 		struct cmfs_boot *boot = cmfs_boot_get(file);
 
-		r = change_one(c, file, boot->image);
+		if (!c->key->is_for || c->key->is_for(boot->image)) {
+			found = true;
+			r = change_one(c, file, boot->image);
+		}
 		cmfs_boot_put(file, boot);
 	}
-	return r;
+	return found ? r : -EOPNOTSUPP;
 }
 
 static void do_change(void *arg)

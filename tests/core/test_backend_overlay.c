@@ -13,7 +13,7 @@
 #define MAX 65536 /* no content ends beyond it */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define OPS 15000
+#define OPS 8000
 #else
 #define OPS 60000
 #endif
@@ -243,7 +243,7 @@ static void walk(const struct mem_config *image, const struct mem_config *temp, 
 		if (op % 16 == 0 && !w.half_written)
 			overlay_disk_expect_image(&w.d, w.image.bytes, w.image.size);
 	}
-	assert_true(w.commits > 20 && w.failures > 20);
+	assert_true(w.commits > 10 && w.failures > 10);
 	overlay_disk_close(&w.d);
 }
 

@@ -65,8 +65,26 @@ case $message in *"Invalid argument"*) ;; *) fail "a commit 'later': $message" ;
 message=$(LC_ALL=C setfattr -x user.cmfs.commit "$img" 2>&1) && fail "a commit was removed"
 case $message in *"Read-only"*) ;; *) fail "a commit that is removed: $message" ;; esac
 unchanged "beside another image"
+commit "$T/mnt" # of those that have one
+expect x "$(head -c 1 "$T/img")" "the image that was committed by the root directory"
+cp "$T/old" "$T/img"
 expect x "$(head -c 1 "$T/plain")" "the image without an overlay"
 cmfs_stop c
+
+cmfs_start c "$T/plain" "$T/mnt"
+message=$(commit "$T/mnt") && fail "a commit where no image has an overlay"
+case $message in *"not supported"*) ;; *) fail "a commit without overlays: $message" ;; esac
+cmfs_stop c
+
+# Behind the kernel's write cache what it has acknowledged is committed, too.
+cmfs_start c -o snapshot=on,fixed-mode "$T/img" "$T/mnt"
+printf cached | dd of="$img" conv=notrunc status=none
+unchanged "with fixed-mode"
+commit "$img"
+expect cached "$(head -c 6 "$T/img")" "committed with fixed-mode"
+sync "$img"
+cmfs_stop c
+cp "$T/old" "$T/img"
 
 # Live switches: the overlay goes along, also over one with O_DIRECT.
 cmfs_start c -o snapshot=on "$T/img" "$T/mnt"
