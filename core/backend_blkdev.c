@@ -176,7 +176,8 @@ static int open_device(const char *path, const struct cmfs_open_how *how, struct
 
 static int open_checked(const char *path, const char *name, dev_t dev,
 			const struct cmfs_open_how *how, enum cmfs_locking locking,
-			struct cmfs_backend **ret, struct cmfs_err *err)
+			struct cmfs_host_lock *lock, struct cmfs_backend **ret,
+			struct cmfs_err *err)
 {
 	struct claim *claim = NULL;
 	struct cmfs_backend *be = NULL;
@@ -184,7 +185,7 @@ static int open_checked(const char *path, const char *name, dev_t dev,
 
 	if (r < 0)
 		return r;
-	r = open_device(path, how, claim, locking, NULL, &be, err);
+	r = open_device(path, how, claim, locking, lock, &be, err);
 	if (r < 0)
 		return r;
 	r = cmfs_host_dev_check(to_blkdev(be)->fd, how->readonly, name, err);
@@ -211,7 +212,7 @@ int cmfs_backend_blkdev_open(const char *path, const struct cmfs_open_how *how,
 		r = cmfs_err_set(err, -ENOTBLK, "%s: is not a block device", path);
 	else
 		r = open_checked(cmfs_host_path(fd).text, path, st.st_rdev, how,
-				 options ? options->locking : CMFS_LOCKING_AUTO, ret, err);
+				 options ? options->locking : CMFS_LOCKING_AUTO, NULL, ret, err);
 	close(fd);
 	return r;
 }
@@ -220,7 +221,16 @@ static int blkdev_reopen(struct cmfs_backend *be, const struct cmfs_open_how *ho
 			 struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct blkdev_backend *b = to_blkdev(be);
+	struct stat st;
 
+	/* A reader becomes a writer, which has a claim. */
+	if (!how->readonly && b->claim->fd < 0) {
+		if (fstat(b->fd, &st) < 0)
+			return cmfs_err_set(err, -errno, "%s: cannot open: %s", b->claim->name,
+					    strerror(errno));
+		return open_checked(cmfs_host_path(b->fd).text, b->claim->name, st.st_rdev, how,
+				    CMFS_LOCKING_AUTO, b->lock, ret, err);
+	}
 	atomic_fetch_add(&b->claim->refs, 1);
 	return open_device(cmfs_host_path(b->fd).text, how, b->claim, CMFS_LOCKING_AUTO, b->lock,
 			   ret, err);
