@@ -87,15 +87,24 @@ int cmfs_align_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off
 	return 0;
 }
 
-/* Read one block that lies inside the content. */
-static int read_block(struct cmfs_backend *be, char *block, uint64_t off)
+/* The first and the last block of @bounce, which begins at @start, from the content. */
+static int read_edges(struct cmfs_backend *be, char *bounce, uint64_t start, uint64_t end,
+		      bool first, bool last)
 {
-	size_t got;
-	int r = cmfs_backend_read(be, block, be->geo.align, off, &got);
+	const uint32_t align = be->geo.align;
+	struct cmfs_read reads[2];
+	size_t count = 0;
+	int r;
 
-	if (r < 0)
-		return r;
-	return got == be->geo.align ? 0 : -EIO; /* shrunk behind our back */
+	if (first)
+		reads[count++] = (struct cmfs_read){ bounce, align, start, 0 };
+	if (last)
+		reads[count++] =
+			(struct cmfs_read){ bounce + (end - start - align), align, end - align, 0 };
+	r = cmfs_backend_read_list(be, reads, count);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = reads[i].got == align ? 0 : -EIO; /* shrunk behind our back */
+	return r;
 }
 
 /*
@@ -109,7 +118,7 @@ static int write_blocks(struct cmfs_backend *be, const char *buf, size_t len, ui
 	uint64_t from = off > start ? off : start; /* what of the caller's range is in here */
 	uint64_t to = off + len < end ? off + len : end;
 	char *bounce;
-	int r = 0;
+	int r;
 
 	buf += from - off;
 	if (from == start && to == end && mem_aligned(be, buf))
@@ -118,10 +127,8 @@ static int write_blocks(struct cmfs_backend *be, const char *buf, size_t len, ui
 	bounce = cmfs_buffer_get(CMFS_BUFFER_BOUNCE, end - start);
 	if (!bounce)
 		return -ENOMEM;
-	if (from > start)
-		r = read_block(be, bounce, start);
-	if (r == 0 && to < end && (end - start > align || from == start))
-		r = read_block(be, bounce + (end - start - align), end - align);
+	r = read_edges(be, bounce, start, end, from > start,
+		       to < end && (end - start > align || from == start));
 	if (r < 0)
 		return r;
 	memcpy(bounce + (from - start), buf, to - from);

@@ -59,6 +59,20 @@ int cmfs_backend_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t o
 	return r;
 }
 
+int cmfs_backend_read_list(struct cmfs_backend *be, struct cmfs_read *reads, size_t count)
+{
+	int r = 0;
+
+	assert(count <= CMFS_READ_LIST_MAX);
+	for (size_t i = 0; i < count; i++)
+		assert(is_request(be, reads[i].buf, reads[i].len, reads[i].off));
+	if (be->ops->read_list)
+		return checked(be->ops->read_list(be, reads, count));
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = cmfs_backend_read(be, reads[i].buf, reads[i].len, reads[i].off, &reads[i].got);
+	return r;
+}
+
 /* A write that the backend could not make durable by itself. */
 static int finish_write(struct cmfs_backend *be, enum cmfs_durability durability)
 {

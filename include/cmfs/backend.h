@@ -49,6 +49,7 @@ enum cmfs_aio {
 	CMFS_AIO_THREADS,  /* preadv2(2) and pwritev2(2) of the calling thread */
 	CMFS_AIO_NATIVE,   /* libaio */
 	CMFS_AIO_IO_URING, /* liburing */
+	CMFS_AIOS,
 };
 
 /* Whether QEMU's locks are taken on the host file (P8); QEMU's locking=. */
@@ -99,6 +100,17 @@ enum cmfs_seek {
 	CMFS_SEEK_HOLE,
 };
 
+/* One of several reads that may run side by side. */
+struct cmfs_read {
+	void *buf;
+	size_t len;
+	uint64_t off;
+	size_t got; /* bytes; less than @len only at the end of the content */
+};
+
+/* Of them, this many at a time at most. */
+#define CMFS_READ_LIST_MAX 16
+
 struct cmfs_backend;
 
 /* Metadata that only a place with an inode has; any member may be NULL. */
@@ -132,6 +144,9 @@ struct cmfs_backend_ops {
 
 	/* @off, @len aligned; @ret_len < @len only at the end of the content. */
 	int (*read)(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len);
+
+	/* Optional: each as by read(), side by side where that can be; 0 or the first's error. */
+	int (*read_list)(struct cmfs_backend *be, struct cmfs_read *reads, size_t count);
 
 	/* @off, @len aligned. Grows the content when it ends beyond it. */
 	int (*write)(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
@@ -224,6 +239,7 @@ int cmfs_backend_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how
 void cmfs_backend_close(struct cmfs_backend *be); /* NULL is fine */
 int cmfs_backend_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off,
 		      size_t *ret_len);
+int cmfs_backend_read_list(struct cmfs_backend *be, struct cmfs_read *reads, size_t count);
 int cmfs_backend_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
 		       enum cmfs_durability durability);
 int cmfs_backend_write_exact(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,

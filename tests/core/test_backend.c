@@ -195,9 +195,31 @@ static void test_close_when_given_null_does_nothing(void **state)
 	cmfs_backend_close(NULL);
 }
 
+/* A backend without one of its own: one by one, up to the first that fails. */
+static void test_list_of_reads_is_made_of_reads(void **state)
+{
+	char buf[512], other[512];
+	struct cmfs_read reads[] = { { buf, 512, 512, 77 }, { other, 512, 768, 77 } };
+
+	open_disk(CMFS_FUA_NATIVE, false, &plain);
+	assert_int_equal(cmfs_backend_write(be, "abc", 3, 800, CMFS_VOLATILE), 0);
+	assert_int_equal(cmfs_backend_read_list(be, reads, 2), 0);
+	assert_int_equal(reads[0].got, 512);
+	assert_int_equal(reads[1].got, 256);
+	assert_memory_equal(buf + 800 - 512, "abc", 3);
+	assert_memory_equal(other + 800 - 768, "abc", 3);
+	mem_disk_fail(disk, MEM_READ, 1, 1, -EIO);
+	assert_int_equal(cmfs_backend_read_list(be, reads, 2), -EIO);
+	mem_disk_fail(disk, MEM_READ, 0, 1, -ENOMEM);
+	assert_int_equal(cmfs_backend_read_list(be, reads, 2), -ENOMEM);
+	assert_int_equal(mem_disk_count(disk, MEM_READ), 5);
+	close_disk();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_list_of_reads_is_made_of_reads),
 		cmocka_unit_test(test_write_when_fua_is_emulated_is_followed_by_a_flush),
 		cmocka_unit_test(test_write_when_fua_is_native_carries_its_durability),
 		cmocka_unit_test(test_write_when_it_fails_is_not_flushed),
