@@ -24,6 +24,7 @@
  * The node's own attributes are shown, but as those of a regular file.
  */
 #include "cmfs/backend.h"
+#include "host_aio.h"
 #include "host_dev.h"
 #include "host_fs.h"
 #include "host_io.h"
@@ -41,6 +42,7 @@ struct claim {
 	atomic_uint refs;
 	int fd; /* -1: for reading only */
 	char *name;
+	enum cmfs_aio aio;
 };
 
 struct blkdev_backend {
@@ -175,17 +177,20 @@ static int open_device(const char *path, const struct cmfs_open_how *how, struct
 }
 
 static int open_checked(const char *path, const char *name, dev_t dev,
-			const struct cmfs_open_how *how, enum cmfs_locking locking,
+			const struct cmfs_open_how *how, const struct cmfs_host_options *options,
 			struct cmfs_host_lock *lock, struct cmfs_backend **ret,
 			struct cmfs_err *err)
 {
 	struct claim *claim = NULL;
 	struct cmfs_backend *be = NULL;
-	int r = claim_device(path, name, dev, how, &claim, err);
+	int r = cmfs_host_aio_check(options->aio, name, err);
 
+	if (r == 0)
+		r = claim_device(path, name, dev, how, &claim, err);
 	if (r < 0)
 		return r;
-	r = open_device(path, how, claim, locking, lock, &be, err);
+	claim->aio = options->aio;
+	r = open_device(path, how, claim, options->locking, lock, &be, err);
 	if (r < 0)
 		return r;
 	r = cmfs_host_dev_check(to_blkdev(be)->fd, how->readonly, name, err);
@@ -200,6 +205,8 @@ int cmfs_backend_blkdev_open(const char *path, const struct cmfs_open_how *how,
 			     const struct cmfs_host_options *options, struct cmfs_backend **ret,
 			     struct cmfs_err *err)
 {
+	static const struct cmfs_host_options defaults = { 0 };
+
 	/* O_PATH: opening another kind of file may block, or act on what is behind it. */
 	int fd = open(path, O_PATH | O_CLOEXEC), r;
 	struct stat st;
@@ -212,7 +219,7 @@ int cmfs_backend_blkdev_open(const char *path, const struct cmfs_open_how *how,
 		r = cmfs_err_set(err, -ENOTBLK, "%s: is not a block device", path);
 	else
 		r = open_checked(cmfs_host_path(fd).text, path, st.st_rdev, how,
-				 options ? options->locking : CMFS_LOCKING_AUTO, NULL, ret, err);
+				 options ? options : &defaults, NULL, ret, err);
 	close(fd);
 	return r;
 }
@@ -221,6 +228,7 @@ static int blkdev_reopen(struct cmfs_backend *be, const struct cmfs_open_how *ho
 			 struct cmfs_backend **ret, struct cmfs_err *err)
 {
 	struct blkdev_backend *b = to_blkdev(be);
+	const struct cmfs_host_options options = { .aio = b->claim->aio };
 	struct stat st;
 
 	/* A reader becomes a writer, which has a claim. */
@@ -229,7 +237,7 @@ static int blkdev_reopen(struct cmfs_backend *be, const struct cmfs_open_how *ho
 			return cmfs_err_set(err, -errno, "%s: cannot open: %s", b->claim->name,
 					    strerror(errno));
 		return open_checked(cmfs_host_path(b->fd).text, b->claim->name, st.st_rdev, how,
-				    CMFS_LOCKING_AUTO, b->lock, ret, err);
+				    &options, b->lock, ret, err);
 	}
 	atomic_fetch_add(&b->claim->refs, 1);
 	return open_device(cmfs_host_path(b->fd).text, how, b->claim, CMFS_LOCKING_AUTO, b->lock,
@@ -246,6 +254,7 @@ static int blkdev_size(struct cmfs_backend *be, uint64_t *ret)
 static int blkdev_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off,
 		       size_t *ret_len)
 {
+	struct blkdev_backend *b = to_blkdev(be);
 	uint64_t size;
 	int r = blkdev_size(be, &size);
 
@@ -257,14 +266,33 @@ static int blkdev_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t 
 	/* What is behind the last whole block is an error to the kernel, no end. */
 	if (len > size - off)
 		len = size - off;
-	return cmfs_host_read(to_blkdev(be)->fd, be->geo.align, buf, len, off, ret_len);
+	return cmfs_host_aio_read(b->claim->aio, b->fd, be->geo.align, buf, len, off, ret_len);
+}
+
+static int blkdev_read_list(struct cmfs_backend *be, struct cmfs_read *reads, size_t count)
+{
+	struct blkdev_backend *b = to_blkdev(be);
+	bool over_end = false;
+	uint64_t size;
+	int r = blkdev_size(be, &size);
+
+	for (size_t i = 0; i < count && r == 0; i++)
+		over_end |= reads[i].off + reads[i].len > size;
+	if (r == 0 && !over_end)
+		return cmfs_host_aio_read_list(b->claim->aio, b->fd, be->geo.align, reads, count);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = blkdev_read(be, reads[i].buf, reads[i].len, reads[i].off, &reads[i].got);
+	return r;
 }
 
 static int blkdev_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
 			enum cmfs_durability durability)
 {
-	return cmfs_host_write(to_blkdev(be)->fd, buf, len, off,
-			       cmfs_host_rwf(&be->how, durability));
+	struct blkdev_backend *b = to_blkdev(be);
+	int rwf = cmfs_host_rwf(&be->how, durability);
+
+	return cmfs_host_aio_write(b->claim->aio, b->fd, buf, len, off, rwf,
+				   cmfs_host_aio_parts_pay(b->claim->aio, &be->how, rwf, len));
 }
 
 static int blkdev_flush(struct cmfs_backend *be, bool datasync)
@@ -281,7 +309,7 @@ static int blkdev_check(struct cmfs_backend *be)
 static int write_and_settle(struct blkdev_backend *b, const void *buf, size_t len, uint64_t off,
 			    int flags)
 {
-	int r = cmfs_host_write(b->claim->fd, buf, len, off, flags);
+	int r = cmfs_host_aio_write(CMFS_AIO_THREADS, b->claim->fd, buf, len, off, flags, false);
 
 	if (r == 0 && b->base.how.direct)
 		cmfs_host_settle(b->claim->fd, b->base.geo.exact_block, off, len);
@@ -436,6 +464,7 @@ static const struct cmfs_backend_ops blkdev_ops = {
 	.reopen = blkdev_reopen,
 	.close = blkdev_close,
 	.read = blkdev_read,
+	.read_list = blkdev_read_list,
 	.write = blkdev_write,
 	.write_exact = blkdev_write_exact,
 	.flush = blkdev_flush,

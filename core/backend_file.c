@@ -18,6 +18,7 @@
  * and before a descriptor is closed it is flushed or asked (check()).
  */
 #include "cmfs/backend.h"
+#include "host_aio.h"
 #include "host_fs.h"
 #include "host_io.h"
 #include "host_lock.h"
@@ -173,6 +174,8 @@ int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 	int fd = open(path, O_PATH | O_CLOEXEC), r;
 	struct stat st;
 
+	if (!options)
+		options = &defaults;
 	if (fd < 0)
 		return cmfs_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0)
@@ -182,8 +185,10 @@ int cmfs_backend_file_open(const char *path, const struct cmfs_open_how *how,
 	else if (!S_ISREG(st.st_mode))
 		r = cmfs_err_set(err, -EINVAL, "%s: is not a regular file", path);
 	else
-		r = open_file(cmfs_host_path(fd).text, path, how, options ? options : &defaults,
-			      cmfs_host_sync_create(), NULL, ret, err);
+		r = cmfs_host_aio_check(options->aio, path, err);
+	if (r == 0)
+		r = open_file(cmfs_host_path(fd).text, path, how, options, cmfs_host_sync_create(),
+			      NULL, ret, err);
 	close(fd);
 	return r;
 }
@@ -201,7 +206,16 @@ static int file_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 
 static int file_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len)
 {
-	return cmfs_host_read(to_file(be)->fd, be->geo.align, buf, len, off, ret_len);
+	struct file_backend *f = to_file(be);
+
+	return cmfs_host_aio_read(f->options.aio, f->fd, be->geo.align, buf, len, off, ret_len);
+}
+
+static int file_read_list(struct cmfs_backend *be, struct cmfs_read *reads, size_t count)
+{
+	struct file_backend *f = to_file(be);
+
+	return cmfs_host_aio_read_list(f->options.aio, f->fd, be->geo.align, reads, count);
 }
 
 /* By the descriptor that is never flushed: it may be told of an error. */
@@ -228,13 +242,22 @@ static uint64_t size_or_zero(struct file_backend *f)
 	return fstat(f->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+/* Not beyond the end: a later part that is done first would show the content with a hole (P9). */
+static bool may_write_in_parts(struct file_backend *f, size_t len, uint64_t off, int rwf)
+{
+	return cmfs_host_aio_parts_pay(f->options.aio, &f->base.how, rwf, len) &&
+	       off + len <= size_or_zero(f);
+}
+
 static int file_write(struct cmfs_backend *be, const void *buf, size_t len, uint64_t off,
 		      enum cmfs_durability durability)
 {
 	struct file_backend *f = to_file(be);
 	bool may_grow = be->how.direct && off > atomic_load(&f->size_floor);
 	uint64_t old_size = may_grow ? size_or_zero(f) : off;
-	int r = cmfs_host_write(f->fd, buf, len, off, cmfs_host_rwf(&be->how, durability));
+	int rwf = cmfs_host_rwf(&be->how, durability);
+	int r = cmfs_host_aio_write(f->options.aio, f->fd, buf, len, off, rwf,
+				    may_write_in_parts(f, len, off, rwf));
 
 	if (r < 0 || !may_grow)
 		return r;
@@ -259,7 +282,8 @@ static int file_write_exact(struct cmfs_backend *be, const void *buf, size_t len
 {
 	struct file_backend *f = to_file(be);
 	uint64_t old_size = size_or_zero(f);
-	int r = cmfs_host_write(f->exact_fd, buf, len, off, cmfs_host_rwf(&be->how, durability));
+	int r = cmfs_host_aio_write(CMFS_AIO_THREADS, f->exact_fd, buf, len, off,
+				    cmfs_host_rwf(&be->how, durability), false);
 
 	if (r < 0)
 		return r;
@@ -453,6 +477,7 @@ static const struct cmfs_backend_ops file_ops = {
 	.reopen = file_reopen,
 	.close = file_close,
 	.read = file_read,
+	.read_list = file_read_list,
 	.write = file_write,
 	.write_exact = file_write_exact,
 	.flush = file_flush,

@@ -19,47 +19,6 @@ struct cmfs_host_path cmfs_host_path(int fd)
 	return p;
 }
 
-int cmfs_host_read(int fd, uint32_t align, void *buf, size_t len, uint64_t off, size_t *ret_len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, (char *)buf + done, len - done, off + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		done += n;
-		/* A direct read that ends inside a block has met the end of the file. */
-		if (n == 0 || done % align != 0)
-			break;
-	}
-	*ret_len = done;
-	return 0;
-}
-
-int cmfs_host_write(int fd, const void *buf, size_t len, uint64_t off, int flags)
-{
-	const char *from = buf;
-
-	while (len > 0) {
-		struct iovec iov = { .iov_base = (char *)from, .iov_len = len };
-		ssize_t n = pwritev2(fd, &iov, 1, off, flags);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO; /* UNTESTED: write(2) knows no such answer for files */
-		from += n;
-		len -= n;
-		off += n;
-	}
-	return 0;
-}
-
 int cmfs_host_rwf(const struct cmfs_open_how *how, enum cmfs_durability durability)
 {
 	switch (durability) {

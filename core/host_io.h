@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 /*
- * I/O on a descriptor of a place on this host, as the backends of files and of block
- * devices do it. Any thread.
+ * Descriptors of places on this host, as the backends of files and of block devices need
+ * them; their data is host_aio.h's. Any thread.
  */
 
 /* -errno for a system call that failed, else 0. */
@@ -30,15 +30,6 @@ struct cmfs_host_path {
 };
 
 struct cmfs_host_path cmfs_host_path(int fd);
-
-/**
- * cmfs_host_read() - all of it, or up to the end of the content.
- * @align: what O_DIRECT on @fd demands, else 1.
- */
-int cmfs_host_read(int fd, uint32_t align, void *buf, size_t len, uint64_t off, size_t *ret_len);
-
-/** cmfs_host_write() - all of it. @flags: RWF_* of pwritev2(2). */
-int cmfs_host_write(int fd, const void *buf, size_t len, uint64_t off, int flags);
 
 /**
  * cmfs_host_rwf() - the flags that make a write as durable as @durability.

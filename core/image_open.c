@@ -113,6 +113,15 @@ static int check_fixed(const struct cmfs_image_spec *spec, enum cmfs_cache_mode 
 			    spec->path, props->name);
 }
 
+static int check_aio(const struct cmfs_image_spec *spec, enum cmfs_cache_mode mode,
+		     struct cmfs_err *err)
+{
+	struct cmfs_err why;
+	int r = cmfs_image_check_aio(spec->host.aio, mode, &why);
+
+	return r < 0 ? cmfs_err_set(err, r, "%s: %s", spec->path, why.msg) : 0;
+}
+
 /* P6: drop what others left in the host's cache; first flush it, as what is dirty stays. */
 static int empty_cache(struct cmfs_backend *be, const char *path, struct cmfs_err *err)
 {
@@ -159,6 +168,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		.cache = spec->cache,
 		.persist = spec->persist,
 		.fixed = spec->fixed,
+		.aio = spec->host.aio,
 	};
 	struct cmfs_open_how how = cmfs_image_open_how(
 		spec->cache_given ? spec->cache : CMFS_CACHE_WRITEBACK, opens_readonly(spec));
@@ -175,6 +185,8 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		return r;
 	notice = be->notice;
 	r = open_in_mode(spec, &source, &be, &mode, &stored, err);
+	if (r == 0)
+		r = check_aio(spec, mode, err);
 	if (r == 0)
 		r = check_fixed(spec, mode, err);
 	if (r == 0)

@@ -15,6 +15,7 @@ struct cmfs_image_source {
 	bool cache_given;
 	enum cmfs_cache_mode cache;
 	bool persist, fixed;
+	enum cmfs_aio aio;
 };
 
 /* What lies between the image and its file, from the spec (image_layers.c). */
@@ -68,6 +69,9 @@ struct cmfs_image {
 
 /* The mode's row; stable inside the gate. */
 const struct cmfs_cache_props *cmfs_image_props(struct cmfs_image *image);
+
+/* Can @mode be had with @aio? 0 or -EINVAL. */
+int cmfs_image_check_aio(enum cmfs_aio aio, enum cmfs_cache_mode mode, struct cmfs_err *err);
 
 /* -EIO for an image that must not claim durability any more (P5). */
 int cmfs_image_check_failed(struct cmfs_image *image);

@@ -62,6 +62,8 @@ static const char *const detect_zeroes_words[] = {
 	NULL,
 };
 
+static const char *const aios[] = { "threads", "native", "io_uring", NULL }; /* enum cmfs_aio */
+
 static int parse_cache(struct cmfs_image_spec *spec, const char *value, struct cmfs_err *err)
 {
 	if (cmfs_cache_mode_parse(value, &spec->cache) < 0)
@@ -134,6 +136,9 @@ static const struct key keys[] = {
 	{ { "cache", "MODE", "cache mode: " CMFS_CACHE_MODE_NAMES " (off is none; default: "
 	    "writeback, or the mode stored on the image)" },
 	  PARSED, .words = modes, .parse = parse_cache },
+	{ { "aio", "THREADS|NATIVE|IO_URING", "how the daemon does host I/O; native is for none "
+	    "and directsync (default: threads)" },
+	  WORD, OFFSET(host.aio), aios },
 	{ { "readonly", "ON|OFF", "on: open it read-only (default: off)" },
 	  ON_OFF, OFFSET(readonly) },
 	{ { "locking", "AUTO|ON|OFF", "lock it as QEMU does, so that one program writes to it at a "

@@ -22,6 +22,20 @@
 #include <errno.h>
 #include <string.h>
 
+/* QEMU's rule, and the kernel's: without O_DIRECT io_submit(2) does the I/O before it returns. */
+int cmfs_image_check_aio(enum cmfs_aio aio, enum cmfs_cache_mode mode, struct cmfs_err *err)
+{
+	const struct cmfs_cache_props *props = cmfs_cache_props(mode);
+
+	if (aio != CMFS_AIO_NATIVE || props->direct)
+		return 0;
+	return cmfs_err_set(err, -EINVAL,
+			    "aio=native needs O_DIRECT, which cache=%s does not open with: "
+			    "cache=none and cache=directsync do; aio=threads and aio=io_uring work "
+			    "in every mode",
+			    props->name);
+}
+
 /* Before the flush, so that it covers what was in flight when the flag was set. */
 static int prepare_bypassers(struct cmfs_image *image, const struct cmfs_cache_props *to,
 			     struct cmfs_err *err)
@@ -44,8 +58,10 @@ int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, st
 	const struct cmfs_cache_props *to = cmfs_cache_props(mode);
 	struct cmfs_open_how how = cmfs_image_open_how(mode, image->readonly);
 	struct cmfs_backend *be;
-	int r;
+	int r = cmfs_image_check_aio(image->source.aio, mode, err);
 
+	if (r < 0)
+		return r;
 	cmfs_mutex_lock(&image->switch_lock);
 	r = cmfs_backend_reopen(image->be, &how, &be, err);
 	if (r < 0)

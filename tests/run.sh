@@ -88,7 +88,7 @@ check() { # NAME COMMAND...
 }
 
 configure() { # VARIANT
-	local dir=build-$1 options=(-Dwerror=true -Dtests=enabled)
+	local dir=build-$1 options=(-Dwerror=true -Dtests=enabled -Dlibaio=enabled -Dliburing=enabled)
 	case "$1" in
 	asan) options+=('-Db_sanitize=address,undefined' -Db_lundef=false) ;;
 	tsan) options+=(-Db_sanitize=thread -Db_lundef=false) ;;

@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 FUSE_WANTED=3.17
 FUSE_SUITE=trixie # the Debian suite whose fuse3 source is used if need be
 
-build_packages=(gcc libc6-dev pkg-config meson ninja-build fuse3 attr libnbd-dev)
+build_packages=(gcc libc6-dev pkg-config meson ninja-build fuse3 attr libnbd-dev libaio-dev
+	liburing-dev)
 run_packages=(qemu-utils e2fsprogs util-linux) # what the quick start uses besides
 test_packages=(
 	clang libclang-rt-14-dev clang-format shellcheck mandoc man-db

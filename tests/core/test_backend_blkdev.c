@@ -7,6 +7,7 @@
 #include "host_file.h"
 
 #include "cmfs/image.h"
+#include "host_aio.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 #include <sys/ioctl.h>
 
 #define SIZE (96 * 1024)
-#define OPS  600
+#define OPS  250
 
 static char device[64];
 
@@ -57,12 +58,14 @@ static int teardown(void **state)
 	return host_dir_teardown(state);
 }
 
+static struct cmfs_host_options host; /* aio: the one that is tested */
+
 static struct cmfs_backend *open_how(struct cmfs_open_how how)
 {
 	struct cmfs_backend *be;
 	struct cmfs_err err = { "" };
 
-	if (cmfs_backend_blkdev_open(device, &how, NULL, &be, &err) < 0)
+	if (cmfs_backend_blkdev_open(device, &how, &host, &be, &err) < 0)
 		fail_msg("%s", err.msg);
 	return be;
 }
@@ -322,6 +325,38 @@ static void test_metadata_is_the_hosts_business(void **state)
 	detach();
 }
 
+/* Where a part or one of a list begins beyond it, too. */
+static void test_reads_and_writes_at_the_end_of_the_device(void **state)
+{
+	const size_t mib = 1024 * 1024;
+	char *buf = aligned_alloc(65536, 2 * mib);
+	struct cmfs_backend *be;
+	struct cmfs_read reads[3];
+	size_t got;
+
+	assert_non_null(buf);
+	attach("", mib + 65536);
+	be = open_how((struct cmfs_open_how){ .direct = true });
+	memset(buf, 'e', 2 * mib);
+	assert_int_equal(cmfs_backend_write(be, buf, mib, 65536, CMFS_VOLATILE), 0);
+	assert_int_equal(cmfs_backend_write(be, buf, 2 * mib, 0, CMFS_VOLATILE), -ENOSPC);
+	memset(buf, 0, 2 * mib);
+	assert_int_equal(cmfs_backend_read(be, buf, 2 * mib, 0, &got), 0);
+	assert_int_equal(got, mib + 65536);
+	assert_int_equal(buf[got - 1], 'e');
+	for (size_t i = 0; i < ARRAY_SIZE(reads); i++)
+		reads[i] = (struct cmfs_read){ buf + i * 65536, 65536, mib + i * 65536, 77 };
+	assert_int_equal(cmfs_backend_read_list(be, reads, 3), 0);
+	assert_int_equal(reads[0].got, 65536);
+	assert_int_equal(reads[1].got, 0);
+	assert_int_equal(reads[2].got, 0);
+	assert_int_equal(cmfs_backend_read_list(be, reads, 1), 0);
+	assert_int_equal(reads[0].got, 65536);
+	cmfs_backend_close(be);
+	detach();
+	free(buf);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_dir_setup, teardown)
@@ -334,7 +369,14 @@ int main(void)
 		TEST(test_readers_share_the_device_with_a_claim),
 		TEST(test_what_cannot_be_an_image_is_refused),
 		TEST(test_metadata_is_the_hosts_business),
+		TEST(test_reads_and_writes_at_the_end_of_the_device),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = 0;
+
+	for (host.aio = 0; host.aio < CMFS_AIOS; host.aio++) {
+		if (cmfs_host_aio_check(host.aio, "aio", NULL) == 0)
+			failed += cmocka_run_group_tests(tests, NULL, NULL);
+	}
+	return failed;
 }

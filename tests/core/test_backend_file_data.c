@@ -4,10 +4,13 @@
 #include "host_file.h"
 
 #include "cmfs/image.h"
+#include "host_aio.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+static struct cmfs_host_options options; /* aio: the one that is tested */
 
 static struct cmfs_image *open_image(const char *path, enum cmfs_cache_mode mode)
 {
@@ -16,7 +19,7 @@ static struct cmfs_image *open_image(const char *path, enum cmfs_cache_mode mode
 	struct cmfs_backend *be;
 	struct cmfs_err err = { "" };
 
-	if (cmfs_backend_file_open(path, &how, NULL, &be, &err) < 0)
+	if (cmfs_backend_file_open(path, &how, &options, &be, &err) < 0)
 		fail_msg("%s", err.msg);
 	assert_int_equal(cmfs_image_create(be, mode, &image, NULL), 0);
 	return image;
@@ -27,7 +30,7 @@ static struct cmfs_backend *open_direct(const char *path)
 	struct cmfs_backend *be;
 
 	assert_int_equal(cmfs_backend_file_open(path, &(struct cmfs_open_how){ .direct = true },
-						NULL, &be, NULL),
+						&options, &be, NULL),
 			 0);
 	return be;
 }
@@ -47,14 +50,16 @@ static void skip_without_direct(void)
 
 /* ---- random operations against a model ---- */
 
-#define MODEL_MAX (96 * 1024)
-#define OPS	  600
+#define SMALL	  (96 * 1024)
+#define SMALL_OPS 250
+#define LARGE	  (4 * 1024 * 1024) /* requests that aio= has in parts */
+#define LARGE_OPS 25
 
 struct model {
 	struct cmfs_image *image;
 	struct rnd rnd;
-	uint64_t size;
-	uint8_t bytes[MODEL_MAX], buf[MODEL_MAX + 512];
+	uint64_t size, max, often; /* the content, at most, and most requests of it */
+	uint8_t bytes[LARGE], buf[LARGE + 512];
 };
 
 static void model_grow(struct model *m, uint64_t end)
@@ -100,16 +105,16 @@ static void random_allocate(struct model *m, uint64_t off, uint64_t len)
 
 static void random_operation(struct model *m)
 {
-	uint64_t off = rnd_below(&m->rnd, 2) ? rnd_below(&m->rnd, MODEL_MAX - 1) : m->size;
+	uint64_t off = rnd_below(&m->rnd, 2) ? rnd_below(&m->rnd, m->max - 1) : m->size;
 	uint64_t len;
 
-	if (off >= MODEL_MAX)
+	if (off >= m->max)
 		off = 0;
 	if (rnd_below(&m->rnd, 4) == 0)
 		off -= off % 512;
-	len = 1 + rnd_below(&m->rnd, rnd_below(&m->rnd, 4) == 0 ? 20000 : 700);
-	if (len > MODEL_MAX - off)
-		len = MODEL_MAX - off;
+	len = 1 + rnd_below(&m->rnd, rnd_below(&m->rnd, 4) == 0 ? m->max / 5 : m->often);
+	if (len > m->max - off)
+		len = m->max - off;
 
 	switch (rnd_below(&m->rnd, 6)) {
 	case 0:
@@ -130,12 +135,12 @@ static void check_model(struct model *m, const char *path)
 	size_t got;
 
 	assert_int_equal(host_file_size(path), m->size);
-	assert_int_equal(cmfs_image_read(m->image, m->buf + 3, MODEL_MAX, 0, &got), 0);
+	assert_int_equal(cmfs_image_read(m->image, m->buf + 3, m->max, 0, &got), 0);
 	assert_int_equal(got, m->size);
 	assert_memory_equal(m->buf + 3, m->bytes, m->size);
 }
 
-static void test_random_operations_in_each_mode_match_the_model(void **state)
+static void check_each_mode(uint64_t max, uint64_t often, int ops)
 {
 	static struct model m;
 
@@ -146,14 +151,26 @@ static void test_random_operations_in_each_mode_match_the_model(void **state)
 			continue;
 		m.image = open_image(path, mode);
 		m.size = 0;
+		m.max = max;
+		m.often = often;
 		rnd_init(&m.rnd, mode);
-		for (int i = 0; i < OPS; i++) {
+		for (int i = 0; i < ops; i++) {
 			random_operation(&m);
 			check_model(&m, path);
 		}
 		assert_int_equal(cmfs_image_close(m.image), 0);
 		assert_true(host_file_holds(path, 0, m.bytes, m.size));
 	}
+}
+
+static void test_random_operations_in_each_mode_match_the_model(void **state)
+{
+	check_each_mode(SMALL, 700, SMALL_OPS);
+}
+
+static void test_large_random_operations_in_each_mode_match_the_model(void **state)
+{
+	check_each_mode(LARGE, 2 * 1024 * 1024, LARGE_OPS);
 }
 
 static void test_switches_between_random_operations_keep_the_model(void **state)
@@ -164,8 +181,10 @@ static void test_switches_between_random_operations_keep_the_model(void **state)
 
 	m.image = open_image(path, CMFS_CACHE_WRITEBACK);
 	m.size = 0;
+	m.max = SMALL;
+	m.often = 700;
 	rnd_init(&m.rnd, CMFS_CACHE_MODES);
-	for (int i = 0; i < OPS; i++) {
+	for (int i = 0; i < SMALL_OPS; i++) {
 		random_operation(&m);
 		to = (enum cmfs_cache_mode)rnd_below(&m.rnd, CMFS_CACHE_MODES);
 		if (!skip_mode(to))
@@ -280,6 +299,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_dir_setup, host_dir_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_random_operations_in_each_mode_match_the_model),
+		TEST(test_large_random_operations_in_each_mode_match_the_model),
 		TEST(test_switches_between_random_operations_keep_the_model),
 		TEST(test_geometry_of_a_direct_file_is_usable),
 		TEST(test_write_exact_at_any_end_is_exact),
@@ -288,5 +308,11 @@ int main(void)
 		TEST(test_copy_between_files_in_any_modes_is_exact),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = 0;
+
+	for (options.aio = 0; options.aio < CMFS_AIOS; options.aio++) {
+		if (cmfs_host_aio_check(options.aio, "aio", NULL) == 0)
+			failed += cmocka_run_group_tests(tests, NULL, NULL);
+	}
+	return failed;
 }

@@ -7,6 +7,7 @@
 #include "host_file.h"
 
 #include "cmfs/image.h"
+#include "host_aio.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -50,6 +51,8 @@ static void remove_device(void)
 	umount2(host_path("."), MNT_DETACH);
 }
 
+static struct cmfs_host_options options; /* aio: the one that is tested */
+
 static void check_lost_write_is_reported(enum cmfs_cache_mode mode, uint64_t off, size_t len)
 {
 	struct cmfs_open_how how = cmfs_image_open_how(mode, false);
@@ -61,7 +64,8 @@ static void check_lost_write_is_reported(enum cmfs_cache_mode mode, uint64_t off
 
 	assert_non_null(buf);
 	make_failing_device();
-	assert_int_equal(cmfs_backend_file_open(host_path("mnt/image"), &how, NULL, &be, NULL), 0);
+	assert_int_equal(cmfs_backend_file_open(host_path("mnt/image"), &how, &options, &be, NULL),
+			 0);
 	assert_int_equal(cmfs_image_create(be, mode, &image, NULL), 0);
 	write = cmfs_image_write(image, buf, len, off, CMFS_VOLATILE, &done);
 	flush = cmfs_image_flush(image, true);
@@ -88,6 +92,32 @@ static void test_flush_when_an_edge_beyond_whole_blocks_was_lost_fails(void **st
 	check_lost_write_is_reported(CMFS_CACHE_NONE, 9000, 3);
 }
 
+/* The kernel's own error, of whichever part: nothing is made of it on the way. */
+static void test_direct_write_that_the_device_refuses_fails(void **state)
+{
+	const struct cmfs_open_how how = { .direct = true };
+	struct cmfs_backend *be;
+	char *buf = aligned_alloc(65536, 1024 * 1024);
+	uint64_t size = 0;
+	int r;
+
+	assert_non_null(buf);
+	memset(buf, 1, 1024 * 1024);
+	make_failing_device();
+	assert_int_equal(cmfs_backend_file_open(host_path("mnt/image"), &how, &options, &be, NULL),
+			 0);
+	assert_int_equal(cmfs_backend_truncate(be, 1024 * 1024), 0);
+	r = cmfs_backend_write(be, buf, 1024 * 1024, 0, CMFS_VOLATILE);
+	assert_true(r == -ENOSPC || r == -EIO);
+	r = cmfs_backend_write(be, buf, 65536, 65536, CMFS_DURABLE_DATA);
+	assert_true(r == -ENOSPC || r == -EIO);
+	assert_int_equal(cmfs_backend_size(be, &size), 0);
+	assert_int_equal(size, 1024 * 1024);
+	cmfs_backend_close(be);
+	remove_device();
+	free(buf);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_dir_setup, host_dir_teardown)
@@ -95,7 +125,13 @@ int main(void)
 		TEST(test_flush_when_the_page_cache_lost_a_write_fails),
 		TEST(test_flush_when_an_exact_end_was_lost_fails),
 		TEST(test_flush_when_an_edge_beyond_whole_blocks_was_lost_fails),
+		TEST(test_direct_write_that_the_device_refuses_fails),
 	};
+	int failed = 0;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	for (options.aio = 0; options.aio < CMFS_AIOS; options.aio++) {
+		if (cmfs_host_aio_check(options.aio, "aio", NULL) == 0)
+			failed += cmocka_run_group_tests(tests, NULL, NULL);
+	}
+	return failed;
 }

@@ -4,6 +4,7 @@
 #include "host_file.h"
 
 #include "cmfs/image_spec.h"
+#include "host_aio.h"
 
 #include <errno.h>
 #include <string.h>
@@ -184,6 +185,54 @@ static void test_change_when_not_persistent_is_forgotten(void **state)
 	assert_int_equal(cmfs_image_close(image), 0);
 }
 
+/* Each mode and way: opened and switched to if it can be had, and else nothing has changed. */
+static void test_native_aio_is_for_direct_modes_only(void **state)
+{
+	struct cmfs_image_spec spec = { .path = host_file_make("image", 'x', 100),
+					.persist = true };
+	struct cmfs_image *image;
+
+	for (int i = 0; i < CMFS_CACHE_MODES * CMFS_AIOS; i++) {
+		enum cmfs_cache_mode mode = i % CMFS_CACHE_MODES;
+		enum cmfs_aio aio = i / CMFS_CACHE_MODES;
+		bool wanted = aio != CMFS_AIO_NATIVE || cmfs_cache_props(mode)->direct;
+		size_t descriptors;
+		struct cmfs_err err = { "" };
+
+		if (!can_open(mode) || !can_open(CMFS_CACHE_NONE) ||
+		    cmfs_host_aio_check(aio, "aio", NULL) < 0)
+			continue;
+		spec.host.aio = aio;
+		spec.cache_given = true;
+		spec.cache = mode;
+		descriptors = host_descriptors();
+		assert_int_equal(cmfs_image_open(&spec, &image, &err), wanted ? 0 : -EINVAL);
+		if (wanted) {
+			assert_int_equal(cmfs_image_close(image), 0);
+		} else {
+			assert_non_null(strstr(err.msg, spec.path));
+			assert_non_null(strstr(err.msg, "aio=native"));
+			assert_non_null(strstr(err.msg, "cache=none and cache=directsync"));
+			assert_int_equal(host_descriptors(), descriptors);
+		}
+		spec.cache = CMFS_CACHE_NONE;
+		image = open_image(&spec);
+		store(spec.path, "none", 4);
+		assert_int_equal(cmfs_image_change_cache(image, mode, &err), wanted ? 0 : -EINVAL);
+		assert_int_equal(cmfs_image_cache(image), wanted ? mode : CMFS_CACHE_NONE);
+		check_stored(spec.path, wanted ? cmfs_cache_props(mode)->name : "none");
+		assert_int_equal(cmfs_image_close(image), 0);
+
+		/* A stored mode is seen before the decision. */
+		spec.cache_given = false;
+		store(spec.path, cmfs_cache_props(mode)->name,
+		      strlen(cmfs_cache_props(mode)->name));
+		assert_int_equal(cmfs_image_open(&spec, &image, NULL), wanted ? 0 : -EINVAL);
+		if (wanted)
+			assert_int_equal(cmfs_image_close(image), 0);
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_dir_setup, host_dir_teardown)
@@ -194,6 +243,7 @@ int main(void)
 		TEST(test_open_of_a_missing_file_is_refused_by_name),
 		TEST(test_change_when_persistent_is_stored_until_reverted),
 		TEST(test_change_when_not_persistent_is_forgotten),
+		TEST(test_native_aio_is_for_direct_modes_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
