@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import aio
 import cells
 import contenders
 import growth
@@ -30,7 +31,7 @@ import report
 import targets
 from measuring import Settings, Stage
 
-PARTS = ("cells", "xfs", "memory", "growth")
+PARTS = ("cells", "xfs", "memory", "growth", "aio")
 
 
 def parse_args():
@@ -88,7 +89,7 @@ def measure_table(args, settings, folder, filesystem, table, quick, classes):
 
 def measure_all(args, settings, stack, folder, classes):
     own = host.filesystem_of(folder)
-    result = {"cells": [], "memory": [], "growth": {}}
+    result = {"cells": [], "memory": [], "growth": {}, "aio": []}
 
     def place(name):
         path = os.path.join(folder, name)
@@ -108,6 +109,8 @@ def measure_all(args, settings, stack, folder, classes):
         result["memory"] = memory.measure(settings, stack, place("memory"), classes)
     if "growth" in args.parts:
         result["growth"] = growth.measure(settings, place("growth"))
+    if "aio" in args.parts:
+        result["aio"] = aio.measure(settings, place("aio"), args.modes)
     return result
 
 

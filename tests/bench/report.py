@@ -26,12 +26,11 @@ def span(row):
 
 
 def print_end(result):
-    print()
-    for line in memory_table(result["memory"]) + [""] + growth_table(result["growth"]):
-        print(line)
-    print()
-    for line in target_table(result["targets"]):
-        print(line)
+    for table in (memory_table(result["memory"]), growth_table(result["growth"]),
+                  aio_table(result.get("aio", [])),
+                  target_table(result["targets"] if result["cells"] else [])):
+        if len(table) > 2: # more than its head
+            print("\n" + "\n".join(table))
     for t in result["targets"]:
         for miss in t["misses"]:
             print(f"  {t['title']}: {miss}")
@@ -88,6 +87,20 @@ def growth_table(growth):
     return aligned(rows)
 
 
+def aio_table(rows):
+    """Ratios to aio=threads."""
+    names = ("native", "io_uring")
+    table = [("mode", "work", "threads, MiB/s (min-max)", "noise", *names)]
+    for r in rows:
+        samples = r["samples"]["threads"]
+        table.append((r["mode"], r["workload"],
+                      f"{r['medians']['threads'] / MIB:.1f} "
+                      f"({min(samples) / MIB:.1f}-{max(samples) / MIB:.1f})",
+                      f"{r['noise']:.0%}",
+                      *(f"{r['ratios'][n]:.2f}" if n in r["ratios"] else "-" for n in names)))
+    return aligned(table)
+
+
 def ratio(cell, name, key="to_native"):
     value = cell["rows"][name].get(key) if name else None
     return "-" if value is None else f"{value:.2f}"
@@ -130,6 +143,19 @@ def write_csv(path, result):
                 writer.writerow(row)
 
 
+def write_aio_csv(path, rows):
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(["mode", "workload", "aio", "median_mib_s", "min_mib_s", "max_mib_s",
+                         "to_threads", "noise"])
+        for r in rows:
+            for name, samples in r["samples"].items():
+                numbers = r["medians"][name], min(samples), max(samples)
+                writer.writerow([r["mode"], r["workload"], name,
+                                 *(f"{n / MIB:.2f}" for n in numbers),
+                                 f"{r['ratios'][name]:.4f}", f"{r['noise']:.4f}"])
+
+
 def machine_text(m):
     return [
         f"- {m['cpu']}, {m['cpus']} CPUs, {m['memory_mib']} MiB of memory, "
@@ -152,13 +178,21 @@ that moves the data itself, as all but `passthrough_hp` do.
 """
 
 
-def write_markdown(path, result):
-    lines = ["# Results", "", "Made by `" + result["command"] + "` in "
-             f"{result['minutes']:.0f} minutes, {result['rounds']} rounds of "
-             f"{result['seconds']} s, images of {result['image_mib']} MiB, on", ""]
-    lines += machine_text(result["machine"])
-    lines += [READING.rstrip(), "", "![Throughput as a part of native](ratio.svg)", "",
-              "## Goals", ""]
+AIO = """
+Throughput as a part of that of `aio=threads`, ratios of medians of this run, in which the
+ways take turns round by round, each on an image of its own. All requests go through the
+daemon, from handles with O_DIRECT. In none and directsync they reach the disk; in
+writethrough the writes do; the rest is between cmfs and the host's page cache, which holds
+the whole image. Noise is how far a second `aio=threads` differs from the first.
+"""
+
+
+def cell_sections(result):
+    """What the cells are about, if they were measured."""
+    if not result["cells"]:
+        return []
+    lines = [READING.rstrip(), "", "![Throughput as a part of native](ratio.svg)", "",
+             "## Goals", ""]
     lines += target_table(result["targets"])
     misses = [f"- {t['title']}: {m}" for t in result["targets"] for m in t["misses"]]
     if misses:
@@ -169,10 +203,22 @@ def write_markdown(path, result):
     for filesystem in dict.fromkeys(c["filesystem"] for c in result["cells"]):
         lines += ["", f"## Throughput on {filesystem}", ""]
         lines += cell_table([c for c in result["cells"] if c["filesystem"] == filesystem])
-    lines += ["", "## Memory", "", "![Peak memory of the daemons](memory.svg)", ""]
-    lines += memory_table(result["memory"])
-    lines += ["", "## Growth", "", "![What images, handles and size cost](growth.svg)", ""]
-    lines += growth_table(result["growth"])
+    return lines
+
+
+def write_markdown(path, result):
+    lines = ["# Results", "", "Made by `" + result["command"] + "` in "
+             f"{result['minutes']:.0f} minutes, {result['rounds']} rounds of "
+             f"{result['seconds']} s, images of {result['image_mib']} MiB, on", ""]
+    lines += machine_text(result["machine"]) + cell_sections(result)
+    if result["memory"]:
+        lines += ["", "## Memory", "", "![Peak memory of the daemons](memory.svg)", ""]
+        lines += memory_table(result["memory"])
+    if result["growth"]:
+        lines += ["", "## Growth", "", "![What images, handles and size cost](growth.svg)", ""]
+        lines += growth_table(result["growth"])
+    if result.get("aio"):
+        lines += ["", "## The ways of aio=", AIO] + aio_table(result["aio"])
     if result["left_out"]:
         lines += ["", "## Left out", ""]
         lines += [f"- {who} ({len(where)}: {where[0]}{', ...' if where[1:] else ''})"
@@ -186,5 +232,8 @@ def write(out, result):
     with open(os.path.join(out, "results.json"), "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)
         f.write("\n")
-    write_csv(os.path.join(out, "results.csv"), result)
+    if result["cells"]:
+        write_csv(os.path.join(out, "results.csv"), result)
+    if result.get("aio"):
+        write_aio_csv(os.path.join(out, "aio.csv"), result["aio"])
     write_markdown(os.path.join(out, "README.md"), result)
