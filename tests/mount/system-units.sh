@@ -26,6 +26,7 @@ for name in a net auto missing vm bad; do
 done
 cp "$T/vm.img" "$T/second vm.img"
 rm "$T/missing.img"
+echo "image self" >"$T/self.img" # mounted over itself
 
 cp "$TOP"/examples/*.mount "$T"
 for unit in "$T"/*.mount "$T/root/usr/local/lib/systemd/system/cmfs@.service"; do
@@ -51,6 +52,7 @@ track_mount /etc/cmfs
 system_fstab "$T/a.img $T/a cmfs $own,cache=none,pidfile=$T/a.pid,fault=on,nofail,x-systemd.mount-timeout=60 0 0" \
 	"$T/net.img $T/net fuse.cmfs $own,cache=writethrough,pidfile=$T/net.pid,_netdev,nofail 0 0" \
 	"$T/auto.img $T/auto cmfs $own,ro,nofail,x-systemd.automount 0 0" \
+	"$T/self.img $T/self.img cmfs $own,cache=directsync,pidfile=$T/self.pid,nofail 0 0" \
 	"$T/missing.img $T/missing cmfs $own,nofail 0 0"
 
 unit_of() {
@@ -68,6 +70,9 @@ for name in a net; do
 	expect active "$(control is-active "$(unit_of $name)")" "$name"
 	expect "image $name" "$(inside cat "$T/$name/$name.img")" "$name"
 done
+expect active "$(control is-active "$(unit_of self.img)")" "self.img"
+expect "directsync image self" "$(inside getfattr --absolute-names --only-values -n user.cmfs.cache "$T/self.img") \
+$(inside cat "$T/self.img")" "self.img"
 expect none "$(inside getfattr --absolute-names --only-values -n user.cmfs.cache "$T/a/a.img")"
 [[ " $(shown "$(unit_of net)" After) " == *" network-online.target "* ]] || fail "_netdev: not after the network"
 [[ " $(shown "$(unit_of net)" WantedBy) " == *" remote-fs.target "* ]] || fail "_netdev: not of remote-fs.target"
@@ -119,12 +124,16 @@ control stop "$(unit_of a)"
 expect "inactive 32" "$(shown "$(unit_of a)" ActiveState) \
 $(shown "$(unit_of a)" ExecUnmount | sed -n 's/.*status=\([0-9]*\).*/\1/p')" "a, stopped with an error"
 control start "$(unit_of a)"
+inside sh -c "echo own >'$T/self.img'"
+control restart "$(unit_of self.img)"
+expect "active own" "$(control is-active "$(unit_of self.img)") $(inside cat "$T/self.img")" "self.img, restarted"
 
 # Down: what poweroff.target asks for, but for the end of the machine.
-inside sh -c "echo down >'$T/a/a.img'; echo down >'$T/net/net.img'; echo down >'$T/vm/second'"
+inside sh -c "echo down >'$T/a/a.img'; echo down >'$T/net/net.img'; echo down >'$T/vm/second';
+	echo down >'$T/self.img'"
 systemd_down
-for name in a net vm; do
+for name in a net vm self; do
 	[ ! -e "$T/$name.pid" ] || fail "$name: still there when all is unmounted"
 done
-expect "down down down" "$(cat "$T/a.img") $(cat "$T/net.img") $(cat "$T/second vm.img")" "the images"
+expect "down down down down" "$(cat "$T/a.img" "$T/net.img" "$T/second vm.img" "$T/self.img" | xargs)" "the images"
 expect "inactive success" "$(shown cmfs@vm ActiveState) $(shown cmfs@vm Result)" "cmfs@vm, down"
