@@ -6,7 +6,12 @@
 struct cmfs_backend cmfs_filter_base(const struct cmfs_backend_ops *ops,
 				     const struct cmfs_backend *below)
 {
-	return (struct cmfs_backend){ .ops = ops, .how = below->how, .geo = below->geo };
+	return (struct cmfs_backend){
+		.ops = ops,
+		.how = below->how,
+		.geo = below->geo,
+		.reopen_last = below->reopen_last,
+	};
 }
 
 int cmfs_filter_read(struct cmfs_backend *be, void *buf, size_t len, uint64_t off, size_t *ret_len)

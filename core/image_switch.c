@@ -3,7 +3,8 @@
  * The live switch (P7).
  *
  * 1. Open the backend once more, as the new mode wants it. Nothing has changed
- *    yet, so a failure here changes nothing.
+ *    yet, so a failure here changes nothing. A backend that can be open in one way only
+ *    (reopen_last) has this between 3 and 4, when all that could still fail is done.
  * 2. Close the gate: new requests wait, those inside finish. Each of them did
  *    its I/O under the old mode, whenever its answer reaches the application.
  * 3. Flush the old backend, so that all of it is durable, unless the new mode
@@ -53,17 +54,42 @@ static int prepare_bypassers(struct cmfs_image *image, const struct cmfs_cache_p
 						    "passthrough=off");
 }
 
+/* What the old backend has acknowledged is durable, or its failure is on record. */
+static int settle(struct cmfs_image *image, const struct cmfs_cache_props *to, struct cmfs_err *err)
+{
+	int r = 0;
+
+	if (cmfs_policy_switch(to))
+		r = cmfs_image_flush_inside(image, "flush at a mode switch", false);
+	else
+		cmfs_image_check_inside(image);
+	return r < 0 ? cmfs_err_set(err, r, "flush before switching to cache=%s: %s", to->name,
+				    strerror(-r))
+		     : 0;
+}
+
+static int reopen_drained(struct cmfs_image *image, const struct cmfs_open_how *how,
+			  struct cmfs_backend **ret, struct cmfs_err *err)
+{
+	int r = cmfs_backend_reopen(image->be, how, ret, err);
+
+	if (r < 0)
+		cmfs_image_check_inside(image); /* the old one may be no more */
+	return r;
+}
+
 int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, struct cmfs_err *err)
 {
 	const struct cmfs_cache_props *to = cmfs_cache_props(mode);
 	struct cmfs_open_how how = cmfs_image_open_how(mode, image->readonly);
-	struct cmfs_backend *be;
+	struct cmfs_backend *be = NULL;
 	int r = cmfs_image_check_aio(image->source.aio, mode, err);
 
 	if (r < 0)
 		return r;
 	cmfs_mutex_lock(&image->switch_lock);
-	r = cmfs_backend_reopen(image->be, &how, &be, err);
+	if (!image->be->reopen_last)
+		r = cmfs_backend_reopen(image->be, &how, &be, err);
 	if (r < 0)
 		goto unlock;
 
@@ -71,10 +97,9 @@ int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, st
 	r = prepare_bypassers(image, to, err);
 	if (r < 0)
 		goto open_gate;
-	if (cmfs_policy_switch(to))
-		r = cmfs_image_flush_inside(image, "flush at a mode switch", false);
-	else
-		cmfs_image_check_inside(image);
+	r = settle(image, to, err);
+	if (r == 0 && !be)
+		r = reopen_drained(image, &how, &be, err);
 	if (r == 0) {
 		struct cmfs_backend *old = image->be;
 
@@ -83,9 +108,6 @@ int cmfs_image_set_cache(struct cmfs_image *image, enum cmfs_cache_mode mode, st
 		atomic_store(&image->mode, mode);
 		if (to->direct)
 			cmfs_backend_drop_cache(image->be); /* P6: what cached modes left */
-	} else {
-		cmfs_err_set(err, r, "flush before switching to cache=%s: %s", to->name,
-			     strerror(-r));
 	}
 	/* Of the mode that now holds; where it fails to clear, it is tried again. */
 	cmfs_image_update_sync_flag(image, cmfs_image_props(image));

@@ -133,8 +133,9 @@ struct cmfs_backend_ops {
 	const struct cmfs_backend_meta_ops *meta; /* may be NULL */
 
 	/*
-	 * Open the same place once more, differently. Must not disturb @be, and
-	 * must reach the same content even if its name now leads elsewhere.
+	 * Open the same place once more, differently. Must not disturb @be (but see
+	 * reopen_last), and must reach the same content even if its name now leads
+	 * elsewhere.
 	 */
 	int (*reopen)(struct cmfs_backend *be, const struct cmfs_open_how *how,
 		      struct cmfs_backend **ret, struct cmfs_err *err);
@@ -231,6 +232,13 @@ struct cmfs_backend {
 	struct cmfs_open_how how;
 	struct cmfs_geometry geo;
 	const char *notice; /* what its user should be told; static; NULL: nothing */
+	/*
+	 * The place can be open in one way only: ops->reopen() changes that for all its
+	 * openings, which wait meanwhile. So a switch does it last, drained and flushed:
+	 * nothing behind it fails. When reopen() itself fails, all is as before, or
+	 * check() says that it is not.
+	 */
+	bool reopen_last;
 };
 
 /* The checked wrappers: contracts as at the members above. */

@@ -9,7 +9,7 @@
 
 const struct mem_config mem_kinds[MEM_KINDS] = {
 	{ .direct = { 512, 512, 4096 }, .fua = CMFS_FUA_NATIVE },
-	{ .direct = { 4096, 512, 4096 }, .fua = CMFS_FUA_EMULATE },
+	{ .direct = { 4096, 512, 4096 }, .fua = CMFS_FUA_EMULATE, .reopen_last = true },
 	{ .direct = { 512, 4, 4096 }, .fua = CMFS_FUA_NATIVE, .copy = true },
 };
 

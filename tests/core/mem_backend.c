@@ -324,6 +324,7 @@ struct cmfs_backend *mem_backend_open(struct mem_disk *disk, const struct cmfs_o
 		.geo = how->direct ? config->direct : (struct cmfs_geometry){ 1, 1, 1 },
 	};
 	m->base.geo.fixed_size = config->fixed_size;
+	m->base.reopen_last = config->reopen_last;
 	m->disk = disk;
 	m->store = mem_disk_store(disk);
 	m->opening = mem_disk_count_in(disk);

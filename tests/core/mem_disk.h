@@ -52,6 +52,7 @@ struct mem_config {
 	enum cmfs_fua fua;
 	bool copy; /* has ops->copy (of at most 4096 bytes at a time) */
 	bool fixed_size;
+	bool reopen_last;
 	uint64_t size;	   /* of the content at first: zeroes, durable */
 	uint64_t max_size; /* beyond it: -EFBIG; 0: 1 MiB */
 	mem_hook *hook;	   /* may be NULL */

@@ -96,6 +96,44 @@ static void test_switch_for_each_pair_reopens_flushes_and_closes_in_order(void *
 	}
 }
 
+/* One that can be open in one way only: nothing can fail any more when it is reopened. */
+static const struct mem_config last_kind = {
+	.direct = { 512, 512, 4096 },
+	.fua = CMFS_FUA_NATIVE,
+	.reopen_last = true,
+};
+
+static void look_at_the_gate(void *arg, const struct mem_event *event, enum mem_stage stage)
+{
+	struct mem_image *m = arg;
+
+	if (event->op == MEM_REOPEN)
+		assert_true(gate_is_closed(m->image));
+}
+
+static void test_switch_of_a_place_with_one_way_to_be_open_reopens_it_last(void **state)
+{
+	struct mem_config kind = last_kind;
+	struct mem_event log[8];
+	struct mem_image m;
+
+	kind.hook = look_at_the_gate;
+	kind.hook_arg = &m;
+	FOR_EACH_PAIR(from, to)
+	{
+		mem_image_open(&m, from, &kind);
+		assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), 0);
+		assert_int_equal(mem_disk_log(m.disk, log, ARRAY_SIZE(log)),
+				 props_of(to)->direct ? 4 : 3);
+		assert_int_equal(log[0].op, props_of(to)->flush ? MEM_FLUSH : MEM_CHECK);
+		assert_int_equal(log[1].op, MEM_REOPEN);
+		assert_int_equal(log[1].opening, 0);
+		assert_int_equal(mem_disk_openings(m.disk), 1);
+		assert_false(gate_is_closed(m.image));
+		mem_image_finish(&m);
+	}
+}
+
 static void test_switch_opens_as_the_new_mode_wants_it(void **state)
 {
 	struct cmfs_open_how how, expected;
@@ -155,6 +193,47 @@ static void test_switch_when_the_reopen_fails_changes_nothing(void **state)
 		assert_int_equal(cmfs_image_error(m.image), 0);
 		assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), 0);
 		assert_int_equal(cmfs_image_cache(m.image), to);
+		mem_image_finish(&m);
+	}
+}
+
+static void test_switch_when_the_last_reopen_fails_keeps_the_old_mode(void **state)
+{
+	struct mem_image m;
+
+	FOR_EACH_PAIR(from, to)
+	{
+		mem_image_open(&m, from, &last_kind);
+		assert_int_equal(mem_image_fill(&m, 'a', 5000, 123, CMFS_VOLATILE), 0);
+		mem_disk_fail(m.disk, MEM_REOPEN, 0, 1, -ESTALE);
+		assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), -ESTALE);
+		check_old_mode_holds(&m, from);
+		assert_int_equal(cmfs_image_flush(m.image, true), 0);
+
+		/* The flush comes first: when that fails, nothing is reopened. */
+		mem_disk_clear_log(m.disk);
+		mem_disk_fail(m.disk, MEM_FLUSH, 0, 1, -EIO);
+		assert_int_equal(cmfs_image_set_cache(m.image, to, NULL),
+				 props_of(to)->flush ? -EIO : 0);
+		assert_int_equal(mem_disk_count(m.disk, MEM_REOPEN), !props_of(to)->flush);
+		mem_image_finish(&m);
+	}
+}
+
+/* The place could be opened neither in the new way nor in the old one again. */
+static void test_switch_that_lost_the_place_fails_the_image(void **state)
+{
+	struct cmfs_failure failure;
+	struct mem_image m;
+
+	FOR_EACH_PAIR(from, to)
+	{
+		mem_image_open(&m, from, &last_kind);
+		mem_disk_fail(m.disk, MEM_REOPEN, 0, 1, -EIO);
+		mem_disk_fail(m.disk, MEM_CHECK, !props_of(to)->flush, 1, -EIO);
+		assert_int_equal(cmfs_image_set_cache(m.image, to, NULL), -EIO);
+		assert_true(cmfs_image_take_failure(m.image, &failure));
+		assert_int_equal(cmfs_image_flush(m.image, true), props_of(from)->flush ? -EIO : 0);
 		mem_image_finish(&m);
 	}
 }
@@ -389,8 +468,11 @@ int main(void)
 		cmocka_unit_test(test_switch_for_each_pair_is_a_barrier),
 		cmocka_unit_test(test_requests_after_a_switch_have_the_new_modes_durability),
 		cmocka_unit_test(test_switch_for_each_pair_reopens_flushes_and_closes_in_order),
+		cmocka_unit_test(test_switch_of_a_place_with_one_way_to_be_open_reopens_it_last),
 		cmocka_unit_test(test_switch_opens_as_the_new_mode_wants_it),
 		cmocka_unit_test(test_switch_when_the_reopen_fails_changes_nothing),
+		cmocka_unit_test(test_switch_when_the_last_reopen_fails_keeps_the_old_mode),
+		cmocka_unit_test(test_switch_that_lost_the_place_fails_the_image),
 		cmocka_unit_test(test_switch_when_the_flush_fails_keeps_the_old_mode),
 		cmocka_unit_test(test_switch_when_the_caller_wants_no_message_still_fails),
 		cmocka_unit_test(test_switch_waits_for_those_inside_and_later_ones_for_it),
