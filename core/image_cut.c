@@ -112,6 +112,7 @@ static int create_next_locked(struct cmfs_image *image, struct cmfs_image **ret,
 	(*ret)->source = image->source;
 	(*ret)->stored_cache = image->stored_cache;
 	(*ret)->discard = image->discard;
+	(*ret)->looks = image->looks;
 	(*ret)->layers = cmfs_image_share_layers(&image->layers);
 	(*ret)->keep_sync_flag = image->keep_sync_flag;
 	return 0;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+/* As QEMU's drivers are called. */
 const char *const cmfs_format_names[CMFS_FORMATS + 1] = {
 	[CMFS_FORMAT_RAW] = "raw",     [CMFS_FORMAT_AUTO] = "auto",
 	[CMFS_FORMAT_QCOW2] = "qcow2", [CMFS_FORMAT_QCOW] = "qcow",

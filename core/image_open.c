@@ -160,9 +160,30 @@ static int start_sync_flag(struct cmfs_image *image, const struct cmfs_image_spe
 	return 0;
 }
 
+/* Look at the content where the spec does not say what it is. */
+static int settle_format(const struct cmfs_image_spec *spec, enum cmfs_format *ret,
+			 enum cmfs_format *ret_looks, struct cmfs_err *err)
+{
+	int r = 0;
+
+	*ret = spec->format;
+	*ret_looks = CMFS_FORMAT_RAW;
+	if (spec->format == CMFS_FORMAT_AUTO || spec->format == CMFS_FORMAT_UNSAID)
+		r = cmfs_place_probe(spec, ret_looks, err);
+	if (spec->format == CMFS_FORMAT_AUTO)
+		*ret = *ret_looks;
+	if (r == 0 && spec->key_file && !cmfs_format_has_key(*ret))
+		r = cmfs_err_set(err, -EINVAL,
+				 "%s: key-file=%s: it is for images of the formats luks, qcow2 and "
+				 "qcow, which have to be named by format=, or auto",
+				 spec->path, spec->key_file);
+	return r;
+}
+
 int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 		    struct cmfs_err *err)
 {
+	struct cmfs_image_spec placed = *spec;
 	struct cmfs_image_source source = {
 		.cache_given = spec->cache_given,
 		.cache = spec->cache,
@@ -177,10 +198,14 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	struct cmfs_backend *be;
 	struct cmfs_image *image;
 	const char *notice;
+	enum cmfs_format looks;
 	bool stored;
 	int r;
 
-	r = cmfs_place_open(spec, &how, &be, err);
+	r = settle_format(spec, &placed.format, &looks, err);
+	if (r < 0)
+		return r;
+	r = cmfs_place_open(&placed, &how, &be, err);
 	if (r < 0)
 		return r;
 	notice = be->notice;
@@ -213,6 +238,7 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 	}
 	image->stored_cache = stored;
 	image->notice = notice;
+	image->looks = looks;
 	*ret = image;
 	return 0;
 }
@@ -220,6 +246,11 @@ int cmfs_image_open(const struct cmfs_image_spec *spec, struct cmfs_image **ret,
 const char *cmfs_image_notice(struct cmfs_image *image)
 {
 	return image->notice;
+}
+
+enum cmfs_format cmfs_image_looks_like(struct cmfs_image *image)
+{
+	return image->looks;
 }
 
 bool cmfs_image_cache_is_stored(struct cmfs_image *image)

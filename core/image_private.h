@@ -35,6 +35,7 @@ struct cmfs_image {
 	enum cmfs_discard discard;	 /* constant */
 	bool stored_cache;		 /* constant: the starting mode came from the host */
 	const char *notice;		 /* constant: of the opening of its place */
+	enum cmfs_format looks;		 /* constant: what its content looked like */
 	struct cmfs_image_layers layers; /* constant */
 	struct cmfs_mutex change_lock;	 /* one live change (stored and switched) at a time */
 	struct cmfs_mutex switch_lock;	 /* one switch at a time; taken before the gate */

@@ -139,6 +139,13 @@ static const struct key keys[] = {
 	{ { "aio", "THREADS|NATIVE|IO_URING", "how the daemon does host I/O; native is for none "
 	    "and directsync (default: threads)" },
 	  WORD, OFFSET(host.aio), aios },
+	{ { "format", "FORMAT", "show the guest's disk that an image of this format holds, by "
+	    "qemu-nbd: qcow2, vmdk, vdi, vhdx, vpc, ...; auto: whatever it looks like; raw: the "
+	    "file's own bytes (default: raw)" },
+	  WORD, OFFSET(format), .words = cmfs_format_names },
+	{ { "key-file", "FILE", "the content of FILE is the passphrase of an encrypted luks or "
+	    "qcow2 image" },
+	  STRING, OFFSET(key_file) },
 	{ { "readonly", "ON|OFF", "on: open it read-only (default: off)" },
 	  ON_OFF, OFFSET(readonly) },
 	{ { "locking", "AUTO|ON|OFF", "lock it as QEMU does, so that one program writes to it at a "

@@ -15,15 +15,16 @@
  *   image change lock -> switch lock -> gate -> bypass lock -> range lock ->
  *   verdicts -> (backend's own, from the top: faults; the write log's ranges -> the
  *   write log; the power-cut layer; the overlay's gate -> its ranges -> those of its
- *   data or image -> the overlay; the host file's lock; an NBD pool; libnbd's own of a
- *   handle -> that connection)
+ *   data or image -> the overlay; the host file's lock; a qemu-nbd's change lock -> its
+ *   gate; an NBD pool; libnbd's own of a handle -> that connection)
  *
  * A gate or range, or the power-cut layer (among the backend's own), is "held" by
  * admission, not by its mutex: the mutexes below are held for a few instructions
  * only, never across I/O or a callback. The change lock and the switch lock are held
- * across a whole switch, cut or commit, the bypass lock while the host's sync flag is
- * set or cleared, the power-cut layer's while a cut keeps the data of a write in flight,
- * and the one of the host file's lock while that changes.
+ * across a whole switch, cut or commit, a qemu-nbd's change lock across its replacement,
+ * the bypass lock while the host's sync flag is set or cleared, the power-cut layer's
+ * while a cut keeps the data of a write in flight, and the one of the host file's lock
+ * while that changes.
  */
 #ifdef __clang__
 #define CMFS_TSA(x) __attribute__((x))

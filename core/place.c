@@ -59,12 +59,18 @@ static int open_nbd(const struct cmfs_image_spec *spec, const struct cmfs_open_h
 	return cmfs_backend_nbd_open(&source, how, ret, err);
 }
 
+static bool is_guest(const struct cmfs_image_spec *spec, const struct stat *st)
+{
+	return spec->format != CMFS_FORMAT_RAW && spec->format != CMFS_FORMAT_UNSAID;
+}
+
 /* The first one that fits is it. */
 static const struct place {
 	bool (*is)(const struct cmfs_image_spec *spec, const struct stat *st);
 	int (*open)(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
 		    struct cmfs_backend **ret, struct cmfs_err *err);
 } places[] = {
+	{ is_guest, cmfs_place_open_guest },
 	{ is_nbd, open_nbd },
 	{ is_file, open_file },
 	{ is_blkdev, open_blkdev },

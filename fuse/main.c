@@ -83,6 +83,20 @@ static int check_distinct(const struct cmfs_fs *fs, const struct cmfs_options *o
 	return 0;
 }
 
+/* Nobody has to know formats, but nobody is to wonder about an ext4 that is not there. */
+static void log_format(const struct cmfs_image_spec *spec, struct cmfs_image *image)
+{
+	const char *looks = cmfs_format_names[cmfs_image_looks_like(image)];
+
+	if (spec->format == CMFS_FORMAT_AUTO)
+		cmfs_log(LOG_INFO, "%s: format=%s, as it looks", spec->path, looks);
+	else if (cmfs_image_looks_like(image) != CMFS_FORMAT_RAW)
+		cmfs_log(LOG_NOTICE,
+			 "%s: is shown byte for byte, and looks like %s: format=%s would show the "
+			 "disk in it (format=raw says that the bytes are meant)",
+			 spec->path, looks, looks);
+}
+
 static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o,
 		      const struct cmfs_image_spec *spec, struct cmfs_err *err)
 {
@@ -119,6 +133,7 @@ static int open_image(struct cmfs_fs *fs, const struct cmfs_options *o,
 		cmfs_log(LOG_INFO,
 			 "%s: cache=%s, as stored on the host file (" CMFS_CACHE_XATTR ")", path,
 			 cmfs_cache_props(cmfs_image_cache(image))->name);
+	log_format(spec, image);
 	return 0;
 }
 

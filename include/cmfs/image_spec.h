@@ -4,6 +4,7 @@
 
 #include "cmfs/fault.h"
 #include "cmfs/image.h"
+#include "cmfs/image_format.h"
 #include "cmfs/write_log.h"
 
 /* What becomes of a discard; QEMU's discard=. */
@@ -51,6 +52,9 @@ struct cmfs_image_spec {
 	const char *log_writes;	  /* path of a new write log, cmfs/write_log.h; NULL: none */
 	bool fault;		  /* the layer for faults, cmfs/fault.h */
 	struct cmfs_fault_rules fault_rules; /* the first ones */
+
+	enum cmfs_format format; /* what is shown of it: its bytes, or the disk in them */
+	const char *key_file;	 /* its passphrase is in there; NULL: it needs none */
 };
 
 /* As the help says. */
@@ -58,7 +62,8 @@ struct cmfs_image_spec {
 
 /* What is so unless the command line says otherwise. */
 #define CMFS_IMAGE_SPEC_INITIALIZER                                                                \
-	((struct cmfs_image_spec){ .powercut_memory = CMFS_POWERCUT_MEMORY_DEFAULT })
+	((struct cmfs_image_spec){ .powercut_memory = CMFS_POWERCUT_MEMORY_DEFAULT,                \
+				   .format = CMFS_FORMAT_UNSAID })
 
 /* A key of the command line's, for help and messages. */
 struct cmfs_image_key {
@@ -145,6 +150,12 @@ struct cmfs_faults *cmfs_image_faults(struct cmfs_image *image);
 
 /** cmfs_image_notice() - what its user should be told at the start, or NULL. Static. */
 const char *cmfs_image_notice(struct cmfs_image *image);
+
+/**
+ * cmfs_image_looks_like() - the format that its content seemed to have when it was
+ * opened; raw if the spec said what it is. Constant.
+ */
+enum cmfs_format cmfs_image_looks_like(struct cmfs_image *image);
 
 /** cmfs_image_cache_is_stored() - did the starting mode come from the host file? */
 bool cmfs_image_cache_is_stored(struct cmfs_image *image);
