@@ -184,6 +184,17 @@ void cmfs_image_check_inside(struct cmfs_image *image)
 
 /* ---- data ---- */
 
+/*
+ * An error of an operation that claims nothing: no failure of the image, unless what it
+ * lives in has gone with changes that were acknowledged.
+ */
+static int volatile_result(struct cmfs_image *image, int r)
+{
+	if (r == -EIO)
+		cmfs_image_check_inside(image);
+	return r;
+}
+
 int cmfs_image_read(struct cmfs_image *image, void *buf, size_t len, uint64_t off, size_t *ret_len)
 {
 	int r;
@@ -192,7 +203,7 @@ int cmfs_image_read(struct cmfs_image *image, void *buf, size_t len, uint64_t of
 	if (len == 0)
 		return 0;
 	cmfs_gate_enter(&image->gate);
-	r = cmfs_align_read(image->be, buf, len, off, ret_len);
+	r = volatile_result(image, cmfs_align_read(image->be, buf, len, off, ret_len));
 	cmfs_gate_leave(&image->gate);
 	return r;
 }
@@ -217,8 +228,8 @@ static int write_inside(struct cmfs_image *image, const void *buf, size_t len, u
 	int r;
 
 	if (durability == CMFS_VOLATILE)
-		return cmfs_align_write(image->be, &image->ranges, buf, len, off, durability,
-					shared);
+		return volatile_result(image, cmfs_align_write(image->be, &image->ranges, buf, len,
+							       off, durability, shared));
 
 	r = cmfs_image_check_failed(image);
 	if (r < 0)

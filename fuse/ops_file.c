@@ -49,6 +49,17 @@ static void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	fuse_reply_err(req, 0);
 }
 
+/* Reply with -@r as the error, after logging what it may have done to the image. */
+static void reply_result(fuse_req_t req, fuse_ino_t ino, struct cmfs_image *image, int r)
+{
+	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
+
+	if (r < 0)
+		cmfs_fs_log_failure(file, image);
+	cmfs_fs_log_stopped(file);
+	fuse_reply_err(req, -r);
+}
+
 static void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
@@ -64,7 +75,7 @@ static void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	buf = cmfs_workers_payload(size);
 	r = buf ? cmfs_image_read(cmfs_handle_image(fi), buf, size, off, &got) : -ENOMEM;
 	if (r < 0)
-		fuse_reply_err(req, -r);
+		reply_result(req, ino, cmfs_handle_image(fi), r);
 	else
 		fuse_reply_buf(req, buf, got);
 }
@@ -104,17 +115,6 @@ static void file_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 	} else {
 		fuse_reply_write(req, written);
 	}
-}
-
-/* Reply with -@r as the error, after logging what it may have done to the image. */
-static void reply_result(fuse_req_t req, fuse_ino_t ino, struct cmfs_image *image, int r)
-{
-	struct cmfs_file *file = cmfs_fs_find(cmfs_req_fs(req), ino);
-
-	if (r < 0)
-		cmfs_fs_log_failure(file, image);
-	cmfs_fs_log_stopped(file);
-	fuse_reply_err(req, -r);
 }
 
 /* close(2): owes nothing, but is a chance to tell that the image has failed. */
