@@ -69,7 +69,7 @@ static const char *reason(const struct cmfs_file *file, struct cmfs_image *image
 	case LAYERED:
 		return cmfs_image_layers(image);
 	case NO_FILE:
-		return "the image is no regular file";
+		return "what it shows is no regular file of the host";
 	case -EPERM:
 		return "passthrough needs CAP_SYS_ADMIN";
 	case -ELOOP:

@@ -103,26 +103,34 @@ configure() { # VARIANT
 	unset CC
 }
 
+# A mount test by both data paths, where there are two: what the kernel may do itself,
+# and all through the daemon. Sanitizers have more to look at in the second one.
+list_mount_test() { # VARIANT NAME PATH
+	case $2 in
+	# Images and layers that the kernel cannot serve itself, and what is no I/O.
+	aio-* | blkdev-* | nbd-* | format-* | snapshot-* | detect-* | discard-*) ;&
+	fault-rules | powercut-* | log-writes-* | lock-* | cli-* | system-*) echo "mount/$2" "$3" ;;
+	# Whole scripts of a user's, which take long.
+	docs-*)
+		[ "$1" != plain ] || echo "mount/$2" "$3"
+		;;
+	*)
+		[ "$1" != plain ] || echo "mount/$2" "$3"
+		echo "mount-daemon/$2" "env CMFS_PASSTHROUGH=off $3"
+		;;
+	esac
+}
+
 # All tests of a build: NAME COMMAND..., a line each, in the order to run.
 list_tests() { # VARIANT
-	local t name
+	local t
 	for t in "build-$1"/tests/{core,fuse}/test_*; do
 		[ -x "$t" ] && [ -f "$t" ] && echo "$(basename "$(dirname "$t")")/$(basename "$t")" "$t"
 	done
 	# The compiler makes no difference to how the daemon meets the kernel.
 	[ "$1" != clang ] || return 0
-	# Both data paths, where there are two: what the kernel may do itself, and all
-	# through the daemon.
 	for t in tests/mount/*.sh; do
-		[ -x "$t" ] || continue
-		name=$(basename "$t" .sh)
-		echo "mount/$name" "$t"
-		case $name in
-		# Images and layers that the kernel cannot serve itself, and what is no I/O.
-		blkdev-* | nbd-* | format-* | snapshot-* | detect-* | discard-*) ;;
-		fault-rules | powercut-* | log-writes-* | lock-* | cli-* | system-*) ;;
-		*) echo "mount-daemon/$name" "env CMFS_PASSTHROUGH=off $t" ;;
-		esac
+		[ ! -x "$t" ] || list_mount_test "$1" "$(basename "$t" .sh)" "$t"
 	done
 	echo "stress/short" "tests/stress/run.sh -t 3"
 	# A package is built with flags of its own: once will do.

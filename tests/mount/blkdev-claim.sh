@@ -77,7 +77,7 @@ cmfs_stop c
 
 for o in passthrough=on syncflag=on; do
 	[ "$passthrough" != off ] || continue
-	refused "$o: the image is no regular file" -o "$o" "$T/dev/img" "$T/mnt2"
+	refused "$o: what it shows is no regular file of the host" -o "$o" "$T/dev/img" "$T/mnt2"
 done
 
 # The kernel's write cache would acknowledge what is past the end: there is none.

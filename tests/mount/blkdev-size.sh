@@ -38,7 +38,7 @@ attributes() {
 	touch "$img"
 	expect "" "$(getfattr -d -m '^user\.' "$img" 2>/dev/null)" "$what: attributes"
 	[ "$passthrough" = off ] ||
-		grep -q 'img: data path: daemon: the image is no regular file' "$T/c.log" ||
+		grep -q 'img: data path: daemon: what it shows is no regular file of the host' "$T/c.log" ||
 		fail "$what: the log does not say who serves it"
 }
 
