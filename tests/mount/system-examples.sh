@@ -31,7 +31,7 @@ sed -E "s,(^| )(/var/lib/images|/mnt|/home/me)/,\1$T\2/,g; s,^/dev/,$T/devices/,
 	"$T/lines" >"$T/here"
 loop=""
 while read -r source target _; do
-	mkdir -p "$target"
+	[ "$source" = "$target" ] || mkdir -p "$target"
 	case $source in
 	nbd*)
 		echo "this is $source" >"$T/remote"
@@ -49,11 +49,17 @@ while read -r source target _; do
 		loop_attach loop "$source.backing"
 		ln -s "$loop" "$source"
 		;;
+	*/vm.qcow2)
+		truncate -s 1M "$source"
+		qemu-img convert -f raw -O qcow2 "$source" "$source.new"
+		mv "$source.new" "$source"
+		;;
 	esac
 done <"$T/here"
 mapfile -t lines <"$T/here"
 system_fstab "${lines[@]}"
-grep -v '^nbd+unix:' "$T/here" >"$T/others" # whose "socket=" findmnt takes for a tag, as LABEL=
+# findmnt takes the "socket=" of NBD for a tag, as LABEL=, and wants directories for targets.
+awk '!/^nbd\+unix:/ && $1 != $2' "$T/here" >"$T/others"
 findmnt --verify --tab-file "$T/others" >"$T/out" 2>&1 || { cat "$T/out" && fail "findmnt --verify"; }
 
 # SOURCE TARGET OPTIONS: mounted as the line says? Then away with it. As the user, if given.
