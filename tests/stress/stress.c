@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -58,6 +59,16 @@ static double now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
+/* A child, which ends with us however we end. */
+static pid_t start_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid;
+}
+
 /* ---- the daemon ---- */
 
 static void start_daemon(unsigned int mode)
@@ -69,7 +80,7 @@ static void start_daemon(unsigned int mode)
 	snprintf(options, sizeof(options), "cache=%s%s%s", mode_names[mode], run.extra,
 		 run.setup.layer ? ",powercut=on,powercut-memory=1M,fault=on" : "");
 	unlink(run.pid_file);
-	run.daemon = fork();
+	run.daemon = start_child();
 	if (run.daemon == 0) {
 		execl(run.cmfs, "cmfs", "-f", "-P", run.pid_file, "-o", options, run.image,
 		      run.mountpoint, (char *)NULL);
@@ -109,7 +120,7 @@ static int wait_daemon(void)
 static void start_workers(void)
 {
 	for (unsigned int i = 0; i < WORKERS; i++) {
-		run.workers[i] = fork();
+		run.workers[i] = start_child();
 		if (run.workers[i] == 0)
 			worker(&run.setup, i);
 	}
