@@ -98,7 +98,8 @@ static struct cmfs_overlay_opening *create_opening(const struct cmfs_open_how *h
 		*o = (struct cmfs_overlay_opening){
 			.base = { .ops = &overlay_ops,
 				  .how = *how,
-				  .geo = { 1, 1, 1, image->geo.fixed_size } },
+				  .geo = { 1, 1, 1, image->geo.fixed_size },
+				  .reopen_last = image->reopen_last },
 			.image = image,
 			.temp = temp,
 		};
@@ -175,25 +176,26 @@ static int overlay_reopen(struct cmfs_backend *be, const struct cmfs_open_how *h
 	struct cmfs_backend *image, *temp;
 	int r;
 
+	/* The image comes last: it may be one that is not as before then (reopen_last). */
+	r = reopen_temp(o->temp, how->direct, &temp, err);
+	if (r < 0)
+		return r;
 	image_how.readonly = true;
 	r = cmfs_backend_reopen(o->image, &image_how, &image, err);
 	if (r < 0)
-		return r;
-	r = reopen_temp(o->temp, how->direct, &temp, err);
-	if (r < 0)
-		goto close_image;
+		goto close_temp;
 	new = create_opening(how, image, temp);
 	if (!new) {
 		r = cmfs_err_set(err, -ENOMEM, "out of memory");
-		goto close_temp;
+		goto close_image;
 	}
 	add_opening(o->overlay, new);
 	*ret = &new->base;
 	return 0;
-close_temp:
-	cmfs_backend_close(temp);
 close_image:
 	cmfs_backend_close(image);
+close_temp:
+	cmfs_backend_close(temp);
 	return r;
 }
 

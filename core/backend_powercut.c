@@ -68,7 +68,8 @@ static struct cmfs_powercut_opening *create_opening(struct cmfs_backend *inner)
 		*o = (struct cmfs_powercut_opening){
 			.base = { .ops = &powercut_ops[inner->ops->fua],
 				  .how = inner->how,
-				  .geo = inner->geo },
+				  .geo = inner->geo,
+				  .reopen_last = inner->reopen_last },
 			.inner = inner,
 		};
 	return o;

@@ -67,22 +67,26 @@ for mode in $modes; do
 	qemu-io -r -f qcow2 -c "read -P 100 196608 65536" "$T/img" | grep -q "^read 65536"
 done
 
-# A fault rule fails the step that starts another qemu-nbd: the old one goes on.
-start "fault=on,log-writes=$T/log,cache=writeback"
-ok write 1 0 65536 a
-setfattr -n user.cmfs.fault -v reopen:EIO:once "$img"
-want EIO cache 1 none
-want "65536 a" read 1 0 65536
-ok cache 1 none
-want "65536 a" read 1 0 65536
-setfattr -n user.cmfs.fault -v flush:EIO:once "$img"
-want EIO cache 1 writeback # the flush comes first, and the image has failed (P5)
-nbd=""
-qemu_nbd_of nbd c
-tr '\0' '\n' <"/proc/$nbd/cmdline" | grep -qx -- --cache=none || fail "the old mode does not hold"
-want EIO fsync 1
-fileop_stop
-cmfs_stop c 1
+# A fault rule fails the step that starts another qemu-nbd: the old one goes on. So it does
+# when the flush before that step fails, below each layer.
+for layer in "log-writes=$T/log" powercut=on snapshot=on; do
+	start "fault=on,$layer,cache=writeback"
+	ok write 1 0 65536 a
+	setfattr -n user.cmfs.fault -v reopen:EIO:once "$img"
+	want EIO cache 1 none
+	want "65536 a" read 1 0 65536
+	ok cache 1 none
+	want "65536 a" read 1 0 65536
+	setfattr -n user.cmfs.fault -v flush:EIO:once "$img"
+	want EIO cache 1 writeback # the flush comes first, and the image has failed (P5)
+	nbd=""
+	qemu_nbd_of nbd c
+	tr '\0' '\n' <"/proc/$nbd/cmdline" | grep -qx -- --cache=none ||
+		fail "$layer: the old mode does not hold"
+	want EIO fsync 1
+	fileop_stop
+	cmfs_stop c 1
+done
 
 # Above it a throwaway overlay: the commit has it opened for writing, by another qemu-nbd.
 for mode in writeback none; do
