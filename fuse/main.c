@@ -352,6 +352,7 @@ static int mount_helper(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	fill_standard_descriptors();
+	cmfs_signals_expect_children();
 	if (cmfs_is_mount_helper(argv[0]))
 		return mount_helper(argc, argv);
 	if (cmfs_is_umount_helper(argv[0]))

@@ -25,6 +25,13 @@ static void end_signals(sigset_t *set)
 	sigaddset(set, SIG_QUIT);
 }
 
+void cmfs_signals_expect_children(void)
+{
+	const struct sigaction normal = { .sa_handler = SIG_DFL };
+
+	sigaction(SIGCHLD, &normal, NULL);
+}
+
 void cmfs_signals_block(void)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, wake = { .sa_handler = on_wake };
@@ -35,6 +42,10 @@ void cmfs_signals_block(void)
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigaction(SIGXFSZ, &ignore, NULL); /* a file size limit: EFBIG instead */
 	sigaction(SIG_WAKE, &wake, NULL);  /* without SA_RESTART */
+	/* Whoever started us may have it blocked. */
+	sigemptyset(&set);
+	sigaddset(&set, SIG_WAKE);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 void cmfs_signals_wake(pthread_t thread)

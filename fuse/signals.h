@@ -18,6 +18,12 @@ struct cmfs_signals {
 	atomic_bool loop_ended;
 };
 
+/**
+ * cmfs_signals_expect_children() - before any child is started. If SIGCHLD is ignored, as
+ * whoever started us may have left it, nobody can wait for a child and learn its status.
+ */
+void cmfs_signals_expect_children(void);
+
 /** cmfs_signals_block() - in main(), before any thread exists. */
 void cmfs_signals_block(void);
 

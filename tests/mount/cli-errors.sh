@@ -71,6 +71,9 @@ refused 2 "persist=yes.*off, on" -o persist=yes img mnt
 
 # The images: 1.
 refused 1 "missing: .*No such file" missing mnt
+as=(env --ignore-signal=CHLD) # a caller that wants to hear of no child's end
+refused 1 "missing: .*No such file" missing mnt
+as=()
 refused 1 "missing: .*No such file" img missing mnt
 refused 1 "missing: .*No such file" -o cache=directsync,ro missing mnt
 refused 1 "dir: is a directory" dir mnt

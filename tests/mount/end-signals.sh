@@ -3,7 +3,7 @@
 # A clean end (P12): SIGTERM, SIGINT, SIGHUP under load, in every mode: status 0, the
 # mount is gone, every acknowledged write is in the image, and so is what a shared
 # mapping had dirtied; the last thing done to an image is a flush, but in unsafe there
-# is none at all (P3).
+# is none at all (P3). It does not matter which signals our caller ignored or blocked.
 CMFS_DETECT_LEAKS=0
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
@@ -52,4 +52,22 @@ for mode in $modes; do
 		esac
 		rm "$T/img" "$T/c.strace"
 	done
+done
+
+# Ignored and blocked by our caller, all of them.
+printf '#!/bin/sh\nexec env --ignore-signal --block-signal "%s" "$@"\n' "$CMFS" >"$T/started"
+chmod 755 "$T/started"
+CMFS=$T/started
+for signal in TERM INT HUP; do
+	echo hello >"$T/img"
+	cmfs_start c "$T/img" "$T/mnt"
+	expect hello "$(cat "$T/mnt/img")"
+	kill -$signal "${PID[c]}"
+	for ((i = 0; i < 600; i++)); do
+		mounted "$T/mnt" || break
+		sleep 0.05
+	done
+	! mounted "$T/mnt" || fail "SIG$signal, with signals ignored and blocked: still mounted"
+	cmfs_wait c
+	[ ! -e "$T/c.pid" ] || fail "SIG$signal: the pid file is still there"
 done
