@@ -236,6 +236,17 @@ static int make_socket(int *ret_path, struct cmfs_err *err)
 	return cmfs_err_set(err, r, "%s: cannot make a socket: %s", dir, strerror(-r));
 }
 
+int cmfs_qemu_nbd_check(struct cmfs_err *err)
+{
+	int path = -1, fd = make_socket(&path, err);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	close(path);
+	return 0;
+}
+
 static int start(struct cmfs_qemu_nbd *nbd, const struct cmfs_qemu_nbd_command *command,
 		 struct cmfs_err *err)
 {

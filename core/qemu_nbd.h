@@ -33,6 +33,12 @@ int cmfs_qemu_nbd_start(const struct cmfs_qemu_nbd_spec *spec, const struct cmfs
 			struct cmfs_qemu_nbd **ret, struct cmfs_err *err);
 
 /**
+ * cmfs_qemu_nbd_check() - is there what cmfs_qemu_nbd_start() needs for the socket? To be
+ * asked before one is ended for another one. Errors: as there.
+ */
+int cmfs_qemu_nbd_check(struct cmfs_err *err);
+
+/**
  * cmfs_qemu_nbd_socket() - the path to connect to, good in this process only.
  *
  * Connecting works at once, and then fails if the image cannot be opened.

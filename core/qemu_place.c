@@ -178,6 +178,10 @@ static int replace_server(struct cmfs_qemu_place *place, const struct cmfs_open_
 	if (r < 0)
 		return cmfs_err_set(err, r, "%s: flush before qemu-nbd is started anew: %s",
 				    place->name, strerror(-r));
+	/* The folder for sockets may be gone or full by now; for the old one, too. */
+	r = cmfs_qemu_nbd_check(&why);
+	if (r < 0)
+		return err_image(place, r, &why, err);
 	end_server(&place->server, NULL); /* with nothing in its hands */
 	r = start_again(place, how, &why);
 	if (r == 0)

@@ -95,6 +95,22 @@ for from in writeback writethrough unsafe none directsync; do
 	qemu-img check -q "$T/img"
 done
 
+# Nor can one be started without a folder for its socket, so the old one is not ended.
+mkdir "$T/tmp"
+TMPDIR=$T/tmp start writeback
+rmdir "$T/tmp"
+want ENOENT cache 1 none
+grep -q "img: format=qcow2: $T/tmp/.*: cannot make a folder: No such file" "$T/c.log" ||
+	fail "$(cat "$T/c.log")"
+want "65536 a" read 1 0 65536
+ok write 1 65536 65536 b
+ok fsync 1
+mkdir "$T/tmp"
+ok cache 1 none
+want "65536 b" read 1 65536 65536
+fileop_stop
+cmfs_stop c
+
 # Neither does the old one: the image has failed, with all that was acknowledged in it.
 start writeback
 ok write 1 65536 65536 b
