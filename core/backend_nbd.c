@@ -106,6 +106,12 @@ static int nbd_reopen(struct cmfs_backend *be, const struct cmfs_open_how *how,
 {
 	int r = open_pool(cmfs_nbd_pool_ref(to_nbd(be)->pool), how, ret, err);
 
+	/*
+	 * The commit of an overlay: it alone writes, and after one that failed writes all of it
+	 * again. Other writers follow upon writers, and what they lost stays lost (P5).
+	 */
+	if (r == 0 && be->how.readonly && !how->readonly)
+		cmfs_nbd_pool_start_over(to_nbd(be)->pool);
 	if (r == 0) {
 		to_nbd(*ret)->opened = to_nbd(be)->opened;
 		atomic_store(&to_nbd(*ret)->written, atomic_load(&to_nbd(be)->written));

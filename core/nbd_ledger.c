@@ -32,3 +32,8 @@ bool cmfs_nbd_ledger_lose(struct cmfs_nbd_ledger *ledger, uint64_t generation)
 		ledger->lost = true;
 	return true;
 }
+
+void cmfs_nbd_ledger_start_over(struct cmfs_nbd_ledger *ledger)
+{
+	ledger->lost = false;
+}

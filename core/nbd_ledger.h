@@ -34,4 +34,7 @@ bool cmfs_nbd_ledger_end_flush(struct cmfs_nbd_ledger *ledger, uint64_t generati
 /** cmfs_nbd_ledger_lose() - a connection is lost; false: its generation was over already. */
 bool cmfs_nbd_ledger_lose(struct cmfs_nbd_ledger *ledger, uint64_t generation);
 
+/** cmfs_nbd_ledger_start_over() - what was lost is known to be, and is changed anew. */
+void cmfs_nbd_ledger_start_over(struct cmfs_nbd_ledger *ledger);
+
 #endif

@@ -552,3 +552,10 @@ int cmfs_nbd_pool_check(struct cmfs_nbd_pool *pool)
 	cmfs_mutex_unlock(&pool->lock);
 	return lost ? -EIO : 0;
 }
+
+void cmfs_nbd_pool_start_over(struct cmfs_nbd_pool *pool)
+{
+	cmfs_mutex_lock(&pool->lock);
+	cmfs_nbd_ledger_start_over(&pool->ledger);
+	cmfs_mutex_unlock(&pool->lock);
+}

@@ -43,4 +43,10 @@ int cmfs_nbd_pool_flush(struct cmfs_nbd_pool *pool);
 /** cmfs_nbd_pool_check() - the same -EIO; sends nothing. */
 int cmfs_nbd_pool_check(struct cmfs_nbd_pool *pool);
 
+/**
+ * cmfs_nbd_pool_start_over() - whoever made the changes that were lost has been told, and makes
+ * all of them again: what counts from here on is what is changed from here on.
+ */
+void cmfs_nbd_pool_start_over(struct cmfs_nbd_pool *pool);
+
 #endif

@@ -80,6 +80,24 @@ static void test_answers_of_an_earlier_generation_do_not_count(void **state)
 	assert_int_equal(l.generation, 1);
 }
 
+static void test_start_over_forgets_the_loss_and_not_the_next_one(void **state)
+{
+	struct cmfs_nbd_ledger l = { 0 };
+
+	assert_true(cmfs_nbd_ledger_change(&l, 0));
+	assert_true(cmfs_nbd_ledger_lose(&l, 0));
+	cmfs_nbd_ledger_start_over(&l);
+	assert_false(l.lost);
+	assert_true(cmfs_nbd_ledger_change(&l, 1));
+	assert_true(cmfs_nbd_ledger_lose(&l, 1));
+	assert_true(l.lost);
+	cmfs_nbd_ledger_start_over(&l);
+	assert_true(cmfs_nbd_ledger_change(&l, 2));
+	assert_true(cmfs_nbd_ledger_end_flush(&l, 2, cmfs_nbd_ledger_begin_flush(&l)));
+	assert_true(cmfs_nbd_ledger_lose(&l, 2));
+	assert_false(l.lost);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -89,6 +107,7 @@ int main(void)
 		cmocka_unit_test(test_flush_does_not_cover_what_came_while_it_ran),
 		cmocka_unit_test(test_flush_that_ends_late_takes_nothing_back),
 		cmocka_unit_test(test_answers_of_an_earlier_generation_do_not_count),
+		cmocka_unit_test(test_start_over_forgets_the_loss_and_not_the_next_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

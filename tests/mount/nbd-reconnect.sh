@@ -164,6 +164,30 @@ read -r -t 60 -u "$OP_OUT" answer
 expect "4096 a" "$answer" "our export is back"
 finish 0
 
+# A commit of an overlay that has lost what it wrote fails; one more writes all of it again.
+rm "$T/s.disk"
+nbd_eval s can_flush='exit 0' can_fua='echo none' flush="$die"
+cmfs_start c -o snapshot=on,reconnect-delay=60 "$(nbd_uri s disk)" "$T/mnt"
+fileop_start
+ok open 1 "$file"
+ok write 1 0 65536 a
+touch "$T/die"
+setfattr -n user.cmfs.commit -v now "$file" 2>"$T/err" &
+PID["commit"]=$!
+wait "${PID[s]}" 2>>"$T/killed.log" || true
+truncate -s 0 "$T/s.disk" # as a server that has lost it
+truncate -s 1M "$T/s.disk"
+nbd_eval s can_flush='exit 0' can_fua='echo none' flush="$die"
+! wait "${PID["commit"]}" || fail "a commit has worked that lost its writes"
+unset "PID[commit]"
+setfattr -n user.cmfs.commit -v now "$file" || fail "the commit that was to complete it"
+expect 65536 "$(tr -cd a <"$T/s.disk" | wc -c)" "bytes of the overlay in the image"
+want "65536 a" read 1 0 65536
+ok write 1 0 65536 b
+fileop_stop
+cmfs_stop c
+nbd_kill s
+
 # It does not come back: the wait ends, and nobody can say that the end was flushed (P12).
 start none 1
 nbd_kill s
