@@ -82,12 +82,14 @@ int cmfs_qemu_nbd_make_command(const struct cmfs_qemu_nbd_spec *spec,
 		[CMFS_AIO_NATIVE] = "native",
 		[CMFS_AIO_IO_URING] = "io_uring",
 	};
+	/* No mode goes with it (cmfs_image_check_aio()), but the first look at which one it is. */
+	bool not_yet = spec->host.aio == CMFS_AIO_NATIVE && !how->direct;
 
 	*c = (struct cmfs_qemu_nbd_command){ .count = 0 };
 	add(c, strdup(CMFS_QEMU_NBD));
 	add(c, strdup("--shared=0")); /* any number of connections */
 	add(c, printed("--cache=%s", how->direct ? "none" : "writeback"));
-	add(c, printed("--aio=%s", aio[spec->host.aio]));
+	add(c, printed("--aio=%s", aio[not_yet ? CMFS_AIO_THREADS : spec->host.aio]));
 	add(c, strdup("--discard=unmap"));
 	if (how->readonly)
 		add(c, strdup("--read-only"));

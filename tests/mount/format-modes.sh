@@ -122,3 +122,22 @@ for mode in $modes; do
 	qemu-img check -q "$T/disk.qcow2"
 	rm "$T/disk.qcow2"
 done
+
+# A stored mode is known only when the image is open: aio=native waits for it.
+for mode in none writeback; do
+	qemu-img create -q -f qcow2 "$T/disk.qcow2" 4M
+	setfattr -n user.cmfs.cache -v $mode "$T/disk.qcow2"
+	if [ $mode = none ]; then
+		cmfs_start c --drive "file=$T/disk.qcow2,format=qcow2,aio=native" "$T/mnt"
+		qemu_nbd_of PID[q] c
+		tr '\0' '\n' <"/proc/${PID[q]}/cmdline" | grep -qx -- --aio=native || fail "$mode: aio"
+		unset "PID[q]"
+		expect none "$(getfattr --absolute-names --only-values -n user.cmfs.cache "$img")"
+		cmfs_stop c
+	else
+		! timeout 60 "$CMFS" -f --drive "file=$T/disk.qcow2,format=qcow2,aio=native" "$T/mnt" \
+			2>"$T/err" || fail "$mode: aio=native without O_DIRECT"
+		grep -q "disk.qcow2: aio=native needs O_DIRECT, which cache=$mode" "$T/err" ||
+			fail "$(cat "$T/err")"
+	fi
+done
