@@ -223,19 +223,54 @@ static bool fits(uint64_t off, uint64_t len)
 	return off <= INT64_MAX - CMFS_OVERLAY_BLOCK && len <= INT64_MAX - CMFS_OVERLAY_BLOCK - off;
 }
 
+/*
+ * Hold the blocks of a write. One that ends beyond the content has them for itself, so
+ * that it can take back what it leaves there if it fails; no content becomes shorter
+ * while any are held.
+ */
+static void begin_write(struct cmfs_overlay *overlay, struct cmfs_range *range, uint64_t off,
+			uint64_t len)
+{
+	uint64_t start = cmfs_overlay_down(off), end = cmfs_overlay_up(off + len);
+	bool exclusive = start < off || off + len < end || off + len > atomic_load(&overlay->size);
+
+	begin_change(overlay, range, start, end, exclusive);
+	if (exclusive || off + len <= atomic_load(&overlay->size))
+		return;
+	end_change(overlay, range, -EAGAIN); /* it was cut off in between */
+	begin_change(overlay, range, start, end, true);
+}
+
+/* A write failed, perhaps half done: there are zeroes again behind the end of the content. */
+static void clear_behind_end(struct cmfs_overlay_opening *o, uint64_t off, uint64_t len)
+{
+	static const char zeroes[CMFS_OVERLAY_BLOCK];
+	struct cmfs_overlay *overlay = o->overlay;
+	uint64_t size = atomic_load(&overlay->size), end = cmfs_overlay_up(size);
+	int none = 0, r;
+
+	if (size == end || size < cmfs_overlay_down(off) || size >= off + len ||
+	    state_at(overlay, size) != CMFS_OVERLAY_DATA)
+		return;
+	r = write_temp(o, zeroes, end - size, size);
+	if (r < 0)
+		atomic_compare_exchange_strong(&overlay->lost, &none, r);
+}
+
 int cmfs_overlay_write(struct cmfs_overlay_opening *o, const void *buf, size_t len, uint64_t off)
 {
 	struct cmfs_overlay *overlay = o->overlay;
-	uint64_t start = cmfs_overlay_down(off), end = cmfs_overlay_up(off + len);
 	struct cmfs_range range;
 	int r;
 
 	if (!fits(off, len))
 		return -EFBIG;
-	begin_change(overlay, &range, start, end, start < off || off + len < end);
+	begin_write(overlay, &range, off, len);
 	r = write_blocks(o, buf, len, off);
 	if (r == 0)
 		raise(&overlay->size, off + len);
+	else
+		clear_behind_end(o, off, len);
 	end_change(overlay, &range, r);
 	return r;
 }

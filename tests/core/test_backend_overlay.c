@@ -381,6 +381,33 @@ static void test_a_commit_when_a_flush_failed_before_writes_all_again(void **sta
 	}
 }
 
+/* Half of such a write is done, and would be seen when the content grows. */
+static void test_a_growing_write_when_it_fails_leaves_zeroes_behind_the_end(void **state)
+{
+	const struct mem_config image = { .size = 100 }, temp = { 0 };
+	static const uint64_t offs[] = { 0, 50, 100 };
+	static char junk[16384], got[4096];
+	struct overlay_disk d;
+	size_t n;
+
+	memset(junk, 'j', sizeof(junk));
+	for (size_t i = 0; i < ARRAY_SIZE(offs); i++) {
+		overlay_disk_open(&d, &image, &temp, false, 'i');
+		fill(d.be, 'x', 1, 0);
+		mem_disk_fail(d.temp, MEM_WRITE, 0, 1, -ENOSPC);
+		assert_int_equal(cmfs_backend_write(d.be, junk, sizeof(junk) - offs[i], offs[i],
+						    CMFS_VOLATILE),
+				 -ENOSPC);
+		assert_int_equal(cmfs_backend_truncate(d.be, 4096), 0);
+		assert_int_equal(cmfs_backend_read(d.be, got, sizeof(got), 0, &n), 0);
+		assert_int_equal(n, 4096);
+		for (size_t at = 100; at < sizeof(got); at++)
+			assert_int_equal(got[at], 0);
+		assert_int_equal(cmfs_backend_flush(d.be, true), 0);
+		overlay_disk_close(&d);
+	}
+}
+
 /* A discard of all of a large disk is a few steps, not one for each block. */
 static void test_a_huge_range_when_punched_costs_nothing(void **state)
 {
@@ -410,6 +437,7 @@ int main(void)
 			test_a_loss_when_the_temporary_file_has_one_fails_flushes_and_commits),
 		cmocka_unit_test(test_a_commit_when_the_overlay_is_lost_meanwhile_fails),
 		cmocka_unit_test(test_a_commit_when_a_flush_failed_before_writes_all_again),
+		cmocka_unit_test(test_a_growing_write_when_it_fails_leaves_zeroes_behind_the_end),
 		cmocka_unit_test(test_a_huge_range_when_punched_costs_nothing),
 	};
 
