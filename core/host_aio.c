@@ -196,7 +196,8 @@ static bool is_large(enum cmfs_aio aio, size_t len)
 bool cmfs_host_aio_parts_pay(enum cmfs_aio aio, const struct cmfs_open_how *how, int rwf,
 			     size_t len)
 {
-	return is_large(aio, len) && how->direct && !how->dsync && rwf == 0;
+	return is_large(aio, len) && !engines[aio]->outlives && how->direct && !how->dsync &&
+	       rwf == 0;
 }
 
 /* The last part is never less than half of one: what is left goes with the one before. */
@@ -289,6 +290,7 @@ int cmfs_host_aio_write(enum cmfs_aio aio, int fd, const void *buf, size_t len, 
 		.off = off,
 		.rwf = rwf,
 		.align = 1,
+		.by_hand = engines[aio] && engines[aio]->outlives,
 	};
 	struct cmfs_host_request parts[PARTS_MAX];
 	size_t count = cut(in_parts ? aio : CMFS_AIO_THREADS, &whole, parts);

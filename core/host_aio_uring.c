@@ -169,6 +169,7 @@ static void uring_round(void *queue, struct cmfs_host_request *const *requests, 
 
 const struct cmfs_host_engine cmfs_host_io_uring = {
 	.name = "io_uring",
+	.outlives = true, /* direct I/O; exit_aio() waits, io_uring_files_cancel() does not */
 	.create = uring_create,
 	.destroy = uring_destroy,
 	.explain = uring_explain,

@@ -33,6 +33,12 @@ struct cmfs_host_request {
 struct cmfs_host_engine {
 	const char *name; /* as aio= has it */
 
+	/*
+	 * A process that is killed does not wait for what it has in flight, so a write
+	 * could land on what the next one has written (P11): writes are done by hand.
+	 */
+	bool outlives;
+
 	/* Make a thread's own queue for CMFS_HOST_ROUND_MAX requests. 0 or -errno. */
 	int (*create)(void **ret);
 	void (*destroy)(void *queue);

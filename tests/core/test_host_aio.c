@@ -291,7 +291,7 @@ static void test_parts_are_for_large_volatile_direct_writes(void **state)
 	const struct cmfs_open_how direct = { .direct = true }, cached = { 0 };
 	const struct cmfs_open_how dsync = { .direct = true, .dsync = true };
 
-	assert_int_equal(cmfs_host_aio_parts_pay(aio, &direct, 0, MIB), aio != CMFS_AIO_THREADS);
+	assert_int_equal(cmfs_host_aio_parts_pay(aio, &direct, 0, MIB), aio == CMFS_AIO_NATIVE);
 	assert_false(cmfs_host_aio_parts_pay(aio, &direct, 0, 512 * 1024));
 	assert_false(cmfs_host_aio_parts_pay(aio, &direct, RWF_DSYNC, MIB));
 	assert_false(cmfs_host_aio_parts_pay(aio, &dsync, 0, MIB));

@@ -66,10 +66,10 @@ set_words() {
 		write_1=submit:1:pwrite write_parts=submit:2:pwrite
 		write_dsync=submit:1$dsync:pwrite write_sync=submit:1$sync:pwrite
 		;;
-	io_uring) # its flags are in memory: aio-durable.sh looks for what they do
+	io_uring) # its writes must end before the daemon does: aio-killed.sh
 		read_1=enter:1 read_2=enter:2 read_parts=enter:2
-		write_1=enter:1 write_parts=enter:2
-		write_dsync=enter:1 write_sync=enter:1
+		write_1=pwritev2 write_parts=pwritev2
+		write_dsync=pwritev2$dsync write_sync=pwritev2$sync
 		;;
 	esac
 	case $mode in none) ;; *) write_parts=$write_1 ;; esac
