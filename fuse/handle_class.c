@@ -79,7 +79,9 @@ struct cmfs_handle_flags cmfs_handle_class_flags(enum cmfs_handle_class class)
 {
 	static const struct cmfs_handle_flags flags[CMFS_HANDLE_CLASSES] = {
 		[CMFS_HANDLE_CACHED] = { .keep_cache = true },
-		[CMFS_HANDLE_DIRECT] = { .direct_io = true, .parallel_direct_writes = true },
+		[CMFS_HANDLE_DIRECT] = { .direct_io = true,
+					 .keep_cache = true,
+					 .parallel_direct_writes = true },
 		[CMFS_HANDLE_DIRECT_MAPPED] = { .direct_io = true,
 						.parallel_direct_writes = true,
 						.passthrough = true },

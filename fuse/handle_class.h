@@ -42,7 +42,12 @@ struct cmfs_handle_context {
 /* The FUSE open flags that a class stands for. */
 struct cmfs_handle_flags {
 	bool direct_io;
-	bool keep_cache;	     /* pages stay valid from open to open */
+	/*
+	 * Pages stay valid from open to open. Also of a direct handle, which uses none: to
+	 * drop them while another handle's cached write is on its way lets a reader fetch,
+	 * and keep, what was there before it (P9).
+	 */
+	bool keep_cache;
 	bool parallel_direct_writes; /* no inode lock around direct writes */
 	bool passthrough;	     /* a backing id goes with it */
 };

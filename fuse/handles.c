@@ -75,7 +75,7 @@ static int open_locked(struct cmfs_file *file, struct cmfs_handle *handle,
 	link_locked(file, handle);
 	fi->fh = (uintptr_t)handle;
 	fi->direct_io = flags.direct_io;
-	fi->keep_cache = flags.keep_cache;
+	fi->keep_cache = flags.keep_cache && !file->was_mappable;
 	fi->parallel_direct_writes = flags.parallel_direct_writes;
 	fi->backing_id = flags.passthrough ? file->backing_id : 0;
 	return 0;

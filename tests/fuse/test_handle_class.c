@@ -149,7 +149,7 @@ static void test_flags_cache_only_what_is_neither_direct_nor_passthrough(void **
 	for (int i = 0; i < CMFS_HANDLE_CLASSES; i++) {
 		struct cmfs_handle_flags flags = cmfs_handle_class_flags(i);
 
-		assert_int_equal(flags.keep_cache, i == CMFS_HANDLE_CACHED);
+		assert_int_equal(flags.keep_cache, !flags.passthrough);
 		assert_int_equal(flags.direct_io,
 				 i == CMFS_HANDLE_DIRECT || i == CMFS_HANDLE_DIRECT_MAPPED);
 		assert_int_equal(flags.parallel_direct_writes, flags.direct_io);

@@ -11,6 +11,8 @@
  *   coherence aio-edges FILE WRITES     asynchronous O_DIRECT writes, beside unaligned
  *                                       ones
  *   coherence splice FILE               splice(2), beside O_DIRECT writes
+ *   coherence opens FILE WRITES MODE    writes and reads of a handle from before the switch
+ *                                       to MODE, beside other readers and opens
  */
 #include "model.h"
 
@@ -208,6 +210,49 @@ static void splice_beside_direct(void)
 	CHECK(close(direct) == 0 && close(plain) == 0, "close");
 }
 
+static atomic_bool opens_done;
+
+static void *open_and_close(void *arg)
+{
+	while (!atomic_load(&opens_done))
+		close(open_or_fail(path, O_RDONLY));
+	return NULL;
+}
+
+static void *read_all(void *arg)
+{
+	static char all[16 * BLOCK];
+	int fd = *(int *)arg;
+
+	while (!atomic_load(&opens_done))
+		CHECK(pread(fd, all, sizeof(all), 0) >= 0, "pread");
+	return NULL;
+}
+
+static void opens_beside_writes(unsigned long writes, const char *mode)
+{
+	static char block[BLOCK], got[BLOCK];
+	int fd = open_or_fail(path, O_RDWR), reader = open_or_fail(path, O_RDONLY);
+	pthread_t threads[2];
+
+	CHECK(setxattr(path, "user.cmfs.cache", mode, strlen(mode), 0) == 0, "cache=%s", mode);
+	CHECK(pthread_create(&threads[0], NULL, open_and_close, NULL) == 0, "pthread_create");
+	CHECK(pthread_create(&threads[1], NULL, read_all, &reader) == 0, "pthread_create");
+	for (unsigned long i = 0; i < writes; i++) {
+		off_t off = (off_t)(i % 16) * BLOCK;
+
+		memset(block, (int)i, BLOCK);
+		CHECK(pwrite(fd, block, BLOCK, off) == BLOCK, "pwrite");
+		CHECK(pread(fd, got, BLOCK, off) == BLOCK, "pread");
+		CHECK(memcmp(block, got, BLOCK) == 0,
+		      "write %lu: its handle reads what was there before it", i);
+	}
+	atomic_store(&opens_done, true);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	CHECK(close(fd) == 0 && close(reader) == 0, "close");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 3)
@@ -221,6 +266,8 @@ int main(int argc, char **argv)
 		aio_edges(strtoul(argv[3], NULL, 10));
 	else if (strcmp(argv[1], "splice") == 0)
 		splice_beside_direct();
+	else if (strcmp(argv[1], "opens") == 0 && argc == 5)
+		opens_beside_writes(strtoul(argv[3], NULL, 10), argv[4]);
 	else
 		return 2;
 	return 0;

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One content (P9), whatever way leads to it: mappings that outlive their handles, also
 # over a switch; stores to a mapping and asynchronous O_DIRECT writes, beside unaligned
-# writes to the same block; splice(2), beside writes that the kernel serves. And none of
-# it makes an image fail (P5).
+# writes to the same block; splice(2), beside writes that the kernel serves; a cache from
+# before a switch, beside opens. And none of it makes an image fail (P5).
 # shellcheck source=../lib/mount.sh
 . "$(dirname "$0")/../lib/mount.sh"
 # shellcheck source=../lib/passthrough.sh
@@ -39,3 +39,5 @@ for mode in $modes; do
 	fi
 	check "$mode" splice
 done
+# A handle with a cache, and handles without one that come and go beside it.
+check writeback opens 15000 none
