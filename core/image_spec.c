@@ -131,7 +131,7 @@ static int parse_reconnect_delay(struct cmfs_image_spec *spec, const char *value
 static const struct key keys[] = {
 	{ { "file", "PATH", "the image, in place of an IMAGE argument", true },
 	  STRING, OFFSET(path) },
-	{ { "name", "NAME", "its name under MOUNTPOINT (default: the last part of its path)", true },
+	{ { "name", "NAME", "its name under MOUNTPOINT (default: the last part of its path)" },
 	  STRING, OFFSET(name) },
 	{ { "cache", "MODE", "cache mode: " CMFS_CACHE_MODE_NAMES " (off is none; default: "
 	    "writeback, or the mode stored on the image)" },

@@ -3,6 +3,7 @@
 #include "align.h"
 #include "backend_qemu.h"
 #include "cmfs/nbd.h"
+#include "host_dev.h"
 #include "place.h"
 
 #include <errno.h>
@@ -36,11 +37,27 @@ static int err_remote(const struct cmfs_image_spec *spec, struct cmfs_err *err)
 static int check_writable(const struct cmfs_image_spec *spec, const struct cmfs_open_how *how,
 			  struct cmfs_err *err)
 {
-	if (how->readonly || faccessat(AT_FDCWD, spec->path, W_OK, AT_EACCESS) == 0)
+	struct stat st;
+	int fd;
+
+	if (how->readonly)
 		return 0;
-	return cmfs_err_set(err, -errno,
-			    "%s: cannot open for writing: %s (-o ro mounts it read-only)",
-			    spec->path, strerror(errno));
+	if (faccessat(AT_FDCWD, spec->path, W_OK, AT_EACCESS) < 0)
+		return cmfs_err_set(err, -errno,
+				    "%s: cannot open for writing: %s (-o ro mounts it read-only)",
+				    spec->path, strerror(errno));
+	if (stat(spec->path, &st) < 0 || !S_ISBLK(st.st_mode))
+		return 0;
+	/*
+	 * Not a device that is mounted. A claim of ours cannot last, as backend_blkdev.c's
+	 * does: what qemu-nbd zeroes would fail with EBUSY.
+	 */
+	fd = open(spec->path, O_RDWR | O_EXCL | O_CLOEXEC);
+	if (fd < 0 && errno == EBUSY)
+		return cmfs_host_dev_err_busy(st.st_rdev, spec->path, err);
+	if (fd >= 0)
+		close(fd);
+	return 0;
 }
 
 /* They are used again when the daemon is in another folder. */

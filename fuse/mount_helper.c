@@ -117,4 +117,5 @@ void cmfs_mount_helper_print(const struct cmfs_mount_helper *helper, FILE *out)
 	for (int i = 0; i < helper->argc; i++)
 		fprintf(out, "%s%s", i ? " " : "", helper->argv[i]);
 	fputc('\n', out);
+	fflush(out); /* the daemon goes on without it */
 }

@@ -95,7 +95,9 @@ static int look_at(const char *path, struct stat *ret)
 {
 	struct statvfs fs;
 
-	return stat(path, ret) < 0 || statvfs(path, &fs) < 0 ? -errno : 0;
+	if (stat(path, ret) < 0)
+		return -errno;
+	return statvfs(path, &fs) < 0 && errno == ENOTCONN ? -ENOTCONN : 0;
 }
 
 static int check_kind(const char *path, mode_t mode, struct cmfs_err *err)

@@ -13,6 +13,8 @@ static void attr_get(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct stat st;
 	int r = cmfs_fs_getattr(cmfs_req_fs(req), ino, fi, &st);
 
+	if (r == -ENOTCONN)
+		r = -EIO; /* as in attr_statfs() */
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -112,6 +114,8 @@ static void attr_statfs(fuse_req_t req, fuse_ino_t ino)
 	int r = cmfs_image_statvfs(boot->image, &st);
 
 	cmfs_boot_put(file, boot);
+	if (r == -ENOTCONN)
+		r = -EIO; /* whose daemon has died is the image's file system: not we have */
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else

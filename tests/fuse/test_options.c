@@ -250,7 +250,7 @@ static const struct wrong {
 	{ { "cmfs", "-o", "log-writes=l,passthrough=on", "a", "b", NULL }, "passthrough=on" },
 	{ { "cmfs", "-o", "log-writes=l", "a", "b", "c", NULL }, "a and b" },
 	{ { "cmfs", "-o", "file=x", "a", "b", NULL }, "--drive" },
-	{ { "cmfs", "-o", "name=x", "a", "b", NULL }, "--drive" },
+	{ { "cmfs", "-o", "name=x/y", "a", "b", NULL }, "x/y" },
 	{ { "cmfs", "-o", "ro", "--drive", "file=x,readonly=off", "b", NULL }, "readonly=off" },
 	{ { "cmfs", "--drive", "cache=none", "b", NULL }, "file=" },
 	{ { "cmfs", "--drive", "file=x,cache=non", "b", NULL }, "cache=non" },

@@ -66,6 +66,11 @@ umount "$T/fs"
 # Two names of one device.
 refused "$blkdev: is in use" "$T/dev/img" "$blkdev" "$T/mnt2"
 
+# For the disk in it, qemu-nbd opens the device, which knows of no claims.
+cmfs_start c "$T/dev/img" "$T/mnt"
+refused "$T/dev/img: is mounted on $T/mnt: unmount it there" -o format=qcow2,locking=off "$T/dev/img" "$T/mnt2"
+cmfs_stop c
+
 # P11: a killed one leaves nothing behind.
 cmfs_start c "$T/dev/img" "$T/mnt"
 kill -KILL "${PID[c]}"

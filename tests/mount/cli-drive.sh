@@ -65,6 +65,12 @@ dd if=/dev/urandom of=mnt/scratch.raw bs=4k count=1 conv=notrunc,fsync status=no
 cmfs_stop c
 [ "$(stat -c %s log1)" -gt "$(stat -c %s log2)" ] || fail "the logs are mixed up"
 
+# A name by -o, as fstab has it: for one image.
+cmfs_start c -o name=x.img db.raw mnt
+[ -e mnt/x.img ] || fail "-o name=: $(ls mnt)"
+cmfs_stop c
+refused 1 "both be called 'x'" -o name=x db.raw scratch.raw mnt
+
 refused 2 "no key 'cachee'" --drive file=db.raw,cachee=none mnt
 refused 2 "directsync" --drive file=db.raw,cache=quick mnt
 refused 2 "file=PATH is missing" --drive cache=none mnt

@@ -80,3 +80,18 @@ expect 1 "$(mounts)" "mounts"
 expect hello "$(head -n 1 "$img")"
 cmfs_stop c
 expect 0 "$(mounts)" "mounts that are left"
+
+# A mount whose first image lies on one that is dead is not dead itself.
+truncate -s 1M "$T/other.raw"
+mkdir "$T/both"
+cmfs_start c "$img" "$img"
+cmfs_start both "$img" "$T/other.raw" "$T/both"
+killed c
+! stat -f "$T/both" >/dev/null 2>"$T/err" || fail "stat -f: the image is gone"
+! "$CMFS" -f "$T/other.raw" "$T/both" 2>"$T/err" || fail "mounted over one that is alive"
+grep -q "mounted there already" "$T/err" || fail "$(cat "$T/err")"
+[ -e "$T/both/other.raw" ] || fail "the mount that was alive is gone"
+umount "$T/both"
+wait "${PID[both]}" || true # its first image cannot be flushed any more
+unset "PID[both]"
+umount "$img"
