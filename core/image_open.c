@@ -168,8 +168,10 @@ static int settle_format(const struct cmfs_image_spec *spec, enum cmfs_format *r
 
 	*ret = spec->format;
 	*ret_looks = CMFS_FORMAT_RAW;
-	if (spec->format == CMFS_FORMAT_AUTO || spec->format == CMFS_FORMAT_UNSAID)
+	if (spec->format == CMFS_FORMAT_AUTO)
 		r = cmfs_place_probe(spec, ret_looks, err);
+	else if (spec->format == CMFS_FORMAT_UNSAID)
+		cmfs_place_probe(spec, ret_looks, NULL); /* for a hint: what fails is no matter */
 	if (spec->format == CMFS_FORMAT_AUTO)
 		*ret = *ret_looks;
 	if (r == 0 && spec->key_file && !cmfs_format_has_key(*ret))
