@@ -132,7 +132,6 @@ list_tests() { # VARIANT
 	for t in tests/mount/*.sh; do
 		[ ! -x "$t" ] || list_mount_test "$1" "$(basename "$t" .sh)" "$t"
 	done
-	echo "stress/short" "tests/stress/run.sh -t 3"
 	# A package is built with flags of its own: once will do.
 	[ "$1" = plain ] || return 0
 	for t in tests/package/*.sh; do
