@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r = cmfs_options_parse(argc, argv, &o, &err);
 	FUZZ_CHECK(r == 0 || r == -EINVAL, "%d", r);
 	FUZZ_CHECK((r < 0) == (err.msg[0] != '\0'), "status %d, message '%s'", r, err.msg);
-	if (r == 0 && !o.help && !o.version) {
+	if (r == 0 && !o.help && !o.version && !o.completions) {
 		FUZZ_CHECK(o.mountpoint && o.image_count > 0, "accepted without an image");
 		for (size_t i = 0; i < o.image_count; i++)
 			FUZZ_CHECK(o.images[i].path, "image %zu has no path", i);
