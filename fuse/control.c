@@ -138,7 +138,6 @@ static bool has_overlay(struct cmfs_image *image)
 	return cmfs_image_overlay_status(image, &s) != -EOPNOTSUPP;
 }
 
-/* What mappings have dirtied, or the kernel's write cache has acknowledged, goes first. */
 static int commit_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_image *image,
 		      const char *value, struct cmfs_err *err)
 {
@@ -147,7 +146,6 @@ static int commit_set(struct cmfs_fs *fs, struct cmfs_file *file, struct cmfs_im
 
 	if (strcmp(value, "now") != 0)
 		return cmfs_err_set(err, -EINVAL, "'%s': there is only a commit 'now'", value);
-	cmfs_fs_drop_pages(fs, file);
 	cmfs_image_overlay_status(image, &before);
 	r = cmfs_image_commit(image, err);
 	if (r == 0)
@@ -227,9 +225,10 @@ static const struct cmfs_control_key keys[] = {
 	{ CMFS_CACHE_XATTR, cache_get, cache_set, cache_remove },
 	{ ERROR_XATTR, error_get },
 	{ DATAPATH_XATTR, datapath_get },
-	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true, .on_root = true },
-	{ COMMIT_XATTR, commit_get, commit_set, .logs = true, .keeps_pages = true, .on_root = true,
-	  .is_for = has_overlay },
+	{ POWERCUT_XATTR, powercut_get, powercut_set, .logs = true, .keeps_pages = true,
+	  .on_root = true },
+	{ COMMIT_XATTR, commit_get, commit_set, .logs = true, .takes_pages = true,
+	  .keeps_pages = true, .on_root = true, .is_for = has_overlay },
 	{ FAULT_XATTR, fault_get, fault_set, fault_remove, .keeps_pages = true, .on_root = true },
 	{ MARK_XATTR, mark_get, mark_set, .keeps_pages = true },
 	{ CMFS_DAEMON_XATTR, daemon_get },

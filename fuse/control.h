@@ -28,7 +28,8 @@ struct cmfs_control_key {
 	/* NULL: cannot be removed. */
 	int (*remove)(struct cmfs_file *file, struct cmfs_image *image, struct cmfs_err *err);
 	bool logs;	  /* set() logs itself what it has done */
-	bool keeps_pages; /* a change says nothing of the kernel's */
+	bool takes_pages; /* what mappings have dirtied is to come before a change */
+	bool keeps_pages; /* a change says nothing of the kernel's, or set() has seen to them */
 	bool on_root;	  /* set on the root directory it is of all images */
 	/* Of those, which ones it is for; NULL: all. */
 	bool (*is_for)(struct cmfs_image *image);

@@ -81,7 +81,13 @@ int cmfs_fs_getattr(struct cmfs_fs *fs, fuse_ino_t ino, const struct fuse_file_i
 /** cmfs_fs_log_failure() - log the failure (P5) of one of @file's images if it is news. */
 void cmfs_fs_log_failure(struct cmfs_file *file, struct cmfs_image *image);
 
-/** cmfs_fs_drop_pages() - have the kernel write what mappings dirtied, and drop its pages. */
+/**
+ * cmfs_fs_drop_pages() - have the kernel write what mappings dirtied, and drop its pages.
+ *
+ * Not while a cached write may be on its way to an image that goes on being served: its
+ * page is in the cache already and not locked. Dropped and read again before the write has
+ * arrived, it would show what was there before it, and go on to (P9).
+ */
 void cmfs_fs_drop_pages(struct cmfs_fs *fs, struct cmfs_file *file);
 
 /** cmfs_fs_log_stopped() - log that a file's write log has stopped if it is news. */

@@ -191,12 +191,25 @@ static void log_change(const struct change *c, struct cmfs_file *file, struct cm
 	}
 }
 
+/*
+ * For setxattr(2) on the file itself the kernel holds the inode's lock, as a write does. On
+ * the root directory it does not, and a cached write may be on its way (cmfs_fs_drop_pages()).
+ * With the kernel's write cache there is none: pages are written before they are dropped.
+ */
+static bool may_drop_pages(const struct change *c, const struct cmfs_file *file)
+{
+	return c->file || file->writeback_cache;
+}
+
 static int change_one(const struct change *c, struct cmfs_file *file, struct cmfs_image *image)
 {
 	struct cmfs_err err = { "" };
-	int r = c->remove ? c->key->remove(file, image, &err)
-			  : c->key->set(c->fs, file, image, c->value, &err);
+	int r;
 
+	if (c->key->takes_pages && may_drop_pages(c, file))
+		cmfs_fs_drop_pages(c->fs, file);
+	r = c->remove ? c->key->remove(file, image, &err)
+		      : c->key->set(c->fs, file, image, c->value, &err);
 	cmfs_fs_log_failure(file, image);
 	log_change(c, file, image, r, &err);
 	/*

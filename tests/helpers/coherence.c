@@ -13,6 +13,7 @@
  *   coherence splice FILE               splice(2), beside O_DIRECT writes
  *   coherence opens FILE WRITES MODE    writes and reads of a handle from before the switch
  *                                       to MODE, beside other readers and opens
+ *   coherence commits FILE WRITES WHERE the same, beside commits set on WHERE
  */
 #include "model.h"
 
@@ -210,12 +211,21 @@ static void splice_beside_direct(void)
 	CHECK(close(direct) == 0 && close(plain) == 0, "close");
 }
 
-static atomic_bool opens_done;
+static atomic_bool writes_done;
 
 static void *open_and_close(void *arg)
 {
-	while (!atomic_load(&opens_done))
+	while (!atomic_load(&writes_done))
 		close(open_or_fail(path, O_RDONLY));
+	return NULL;
+}
+
+static void *commit_again(void *arg)
+{
+	const char *where = arg;
+
+	while (!atomic_load(&writes_done))
+		CHECK(setxattr(where, "user.cmfs.commit", "now", 3, 0) == 0, "commit");
 	return NULL;
 }
 
@@ -224,19 +234,19 @@ static void *read_all(void *arg)
 	static char all[16 * BLOCK];
 	int fd = *(int *)arg;
 
-	while (!atomic_load(&opens_done))
+	while (!atomic_load(&writes_done))
 		CHECK(pread(fd, all, sizeof(all), 0) >= 0, "pread");
 	return NULL;
 }
 
-static void opens_beside_writes(unsigned long writes, const char *mode)
+/* By @fd, beside reads by @reader and @disturb(@arg); both are closed then. */
+static void write_beside(int fd, int reader, unsigned long writes, void *(*disturb)(void *),
+			 void *arg)
 {
 	static char block[BLOCK], got[BLOCK];
-	int fd = open_or_fail(path, O_RDWR), reader = open_or_fail(path, O_RDONLY);
 	pthread_t threads[2];
 
-	CHECK(setxattr(path, "user.cmfs.cache", mode, strlen(mode), 0) == 0, "cache=%s", mode);
-	CHECK(pthread_create(&threads[0], NULL, open_and_close, NULL) == 0, "pthread_create");
+	CHECK(pthread_create(&threads[0], NULL, disturb, arg) == 0, "pthread_create");
 	CHECK(pthread_create(&threads[1], NULL, read_all, &reader) == 0, "pthread_create");
 	for (unsigned long i = 0; i < writes; i++) {
 		off_t off = (off_t)(i % 16) * BLOCK;
@@ -247,10 +257,25 @@ static void opens_beside_writes(unsigned long writes, const char *mode)
 		CHECK(memcmp(block, got, BLOCK) == 0,
 		      "write %lu: its handle reads what was there before it", i);
 	}
-	atomic_store(&opens_done, true);
+	atomic_store(&writes_done, true);
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	CHECK(close(fd) == 0 && close(reader) == 0, "close");
+}
+
+static void opens_beside_writes(unsigned long writes, const char *mode)
+{
+	int fd = open_or_fail(path, O_RDWR), reader = open_or_fail(path, O_RDONLY);
+
+	CHECK(setxattr(path, "user.cmfs.cache", mode, strlen(mode), 0) == 0, "cache=%s", mode);
+	write_beside(fd, reader, writes, open_and_close, NULL);
+}
+
+static void commits_beside_writes(unsigned long writes, char *where)
+{
+	int fd = open_or_fail(path, O_RDWR), reader = open_or_fail(path, O_RDONLY);
+
+	write_beside(fd, reader, writes, commit_again, where);
 }
 
 int main(int argc, char **argv)
@@ -268,6 +293,8 @@ int main(int argc, char **argv)
 		splice_beside_direct();
 	else if (strcmp(argv[1], "opens") == 0 && argc == 5)
 		opens_beside_writes(strtoul(argv[3], NULL, 10), argv[4]);
+	else if (strcmp(argv[1], "commits") == 0 && argc == 5)
+		commits_beside_writes(strtoul(argv[3], NULL, 10), argv[4]);
 	else
 		return 2;
 	return 0;

@@ -78,6 +78,15 @@ expect hhhhh "$(dd if="$T/host/img" bs=1 skip=5000 count=5 status=none)" "the ma
 fileop_stop
 cmfs_stop c
 
+# Who writes by a cached handle reads what he has written, whatever is committed (P9).
+for where in "$T/mnt" "$img"; do
+	cp "$T/old" "$T/host/img"
+	cmfs_start c -o snapshot=on "$T/host/img" "$T/mnt"
+	"$(helper coherence)" commits "$img" 15000 "$where" >"$T/coherence" 2>&1 ||
+		fail "commits on $where: $(cat "$T/coherence")"
+	cmfs_stop c
+done
+
 # Meanwhile: the first flush of a commit is held up until both have been seen.
 cp "$T/old" "$T/host/img"
 cmfs_start c -o snapshot=on "$T/host/img" "$T/mnt"
