@@ -11,6 +11,7 @@
 #include "overlay_private.h"
 
 #include "temp_file.h"
+#include "time_ns.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -273,7 +274,7 @@ static int overlay_size(struct cmfs_backend *be, uint64_t *ret)
 static void set_time(struct timespec *time, int64_t ns)
 {
 	if (ns)
-		*time = (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+		*time = cmfs_time_of_ns(ns);
 }
 
 /*
@@ -328,20 +329,12 @@ static int overlay_getattr(struct cmfs_backend *be, struct stat *ret)
 	return 0;
 }
 
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static void keep_time(_Atomic int64_t *ns, const struct timespec *time)
 {
 	if (time->tv_nsec == UTIME_NOW)
-		atomic_store(ns, now_ns());
+		atomic_store(ns, cmfs_now_ns());
 	else if (time->tv_nsec != UTIME_OMIT)
-		atomic_store(ns, (int64_t)time->tv_sec * 1000000000 + time->tv_nsec);
+		atomic_store(ns, cmfs_time_to_ns(time));
 }
 
 /* In memory: the kernel's write cache sends times, and must not fail with them. */
@@ -351,7 +344,7 @@ static int overlay_utimens(struct cmfs_backend *be, const struct timespec times[
 
 	keep_time(&overlay->atime_ns, &times[0]);
 	keep_time(&overlay->mtime_ns, &times[1]);
-	atomic_store(&overlay->ctime_ns, now_ns());
+	atomic_store(&overlay->ctime_ns, cmfs_now_ns());
 	return 0;
 }
 

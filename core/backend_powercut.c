@@ -7,6 +7,7 @@
  * would get: what core/align.c makes of a write is cut, too.
  */
 #include "powercut_private.h"
+#include "time_ns.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -306,7 +307,7 @@ static int powercut_getattr(struct cmfs_backend *be, struct stat *ret)
 {
 	struct cmfs_powercut *pc = state_of(be);
 	int64_t ns = atomic_load(&pc->changed_at_ns);
-	struct timespec changed = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+	struct timespec changed = cmfs_time_of_ns(ns);
 	int r = atomic_load(&pc->off) ? -EIO : cmfs_backend_getattr(inner_of(be), ret);
 
 	if (r < 0)

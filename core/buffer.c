@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "cmfs/buffer.h"
 
-#include <pthread.h>
+#include "per_thread.h"
+
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -15,11 +16,6 @@ struct buffers {
 	} use[CMFS_BUFFERS];
 };
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t key; /* its destructor runs at a thread's end, __thread's would not */
-static int key_error;
-static __thread struct buffers *mine;
-
 static void destroy(void *arg)
 {
 	struct buffers *b = arg;
@@ -29,23 +25,13 @@ static void destroy(void *arg)
 	free(b);
 }
 
-static void create_key(void)
-{
-	key_error = pthread_key_create(&key, destroy);
-}
+static struct cmfs_per_thread per_thread = CMFS_PER_THREAD(struct buffers, destroy);
+static __thread struct buffers *mine;
 
 static struct buffers *my_buffers(void)
 {
-	if (mine)
-		return mine;
-	pthread_once(&once, create_key);
-	if (key_error)
-		return NULL; /* UNTESTED: needs a process out of keys */
-	mine = calloc(1, sizeof(*mine));
-	if (mine && pthread_setspecific(key, mine) != 0) {
-		free(mine); /* UNTESTED: ENOMEM only */
-		mine = NULL;
-	}
+	if (!mine)
+		mine = cmfs_per_thread_make(&per_thread);
 	return mine;
 }
 

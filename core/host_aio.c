@@ -9,10 +9,10 @@
 #include "host_aio.h"
 
 #include "host_engine.h"
+#include "per_thread.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -46,11 +46,6 @@ struct queues {
 	} of[CMFS_AIOS];
 };
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t key; /* its destructor runs at a thread's end, __thread's would not */
-static int key_error;
-static __thread struct queues *mine;
-
 static void destroy_queues(void *arg)
 {
 	struct queues *q = arg;
@@ -62,23 +57,13 @@ static void destroy_queues(void *arg)
 	free(q);
 }
 
-static void create_key(void)
-{
-	key_error = pthread_key_create(&key, destroy_queues);
-}
+static struct cmfs_per_thread per_thread = CMFS_PER_THREAD(struct queues, destroy_queues);
+static __thread struct queues *mine;
 
 static struct queues *my_queues(void)
 {
-	if (mine)
-		return mine;
-	pthread_once(&once, create_key);
-	if (key_error)
-		return NULL; /* UNTESTED: needs a process out of keys */
-	mine = calloc(1, sizeof(*mine));
-	if (mine && pthread_setspecific(key, mine) != 0) {
-		free(mine); /* UNTESTED: ENOMEM only */
-		mine = NULL;
-	}
+	if (!mine)
+		mine = cmfs_per_thread_make(&per_thread);
 	return mine;
 }
 

@@ -13,6 +13,7 @@
 
 #include "align.h"
 #include "cmfs/buffer.h"
+#include "time_ns.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -166,12 +167,9 @@ static void begin_change(struct cmfs_overlay *overlay, struct cmfs_range *range,
 
 static void end_change(struct cmfs_overlay *overlay, struct cmfs_range *range, int r)
 {
-	struct timespec now;
-	int64_t ns;
-
 	if (r == 0) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+		int64_t ns = cmfs_now_ns();
+
 		atomic_store(&overlay->mtime_ns, ns);
 		atomic_store(&overlay->ctime_ns, ns);
 	}

@@ -21,6 +21,7 @@
 
 #include "align.h"
 #include "cmfs/buffer.h"
+#include "time_ns.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -226,7 +227,7 @@ static void set_times(struct commit *c)
 	int64_t ns = atomic_load(&c->overlay->mtime_ns);
 	const struct timespec times[2] = {
 		{ .tv_nsec = UTIME_OMIT },
-		{ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 },
+		cmfs_time_of_ns(ns),
 	};
 
 	if (ns && meta && meta->utimens)

@@ -11,6 +11,7 @@
 
 #include "align.h"
 #include "cmfs/buffer.h"
+#include "time_ns.h"
 
 #include <errno.h>
 #include <string.h>
@@ -248,7 +249,7 @@ static void set_mtime(struct cmfs_powercut *pc, struct cmfs_backend *inner,
 	int64_t ns = atomic_load(&pc->changed_at_ns);
 	const struct timespec times[2] = {
 		{ .tv_nsec = UTIME_OMIT },
-		ns ? (struct timespec){ ns / 1000000000, ns % 1000000000 } : before->st_mtim,
+		ns ? cmfs_time_of_ns(ns) : before->st_mtim,
 	};
 
 	if (meta && meta->utimens)

@@ -11,6 +11,8 @@
  */
 #include "powercut_private.h"
 
+#include "time_ns.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -108,7 +110,7 @@ int cmfs_history_add(struct cmfs_powercut *pc, const struct cmfs_change *change,
 	}
 	append(pc, new);
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	atomic_store(&pc->changed_at_ns, now.tv_sec * INT64_C(1000000000) + now.tv_nsec);
+	atomic_store(&pc->changed_at_ns, cmfs_time_to_ns(&now));
 	return 0;
 }
 
